@@ -1,0 +1,3 @@
+//! The command `lockgate`.
+
+fn main() {}

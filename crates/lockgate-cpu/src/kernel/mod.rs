@@ -1,0 +1,1 @@
+//! WGSL compute entry points as functions of this process.

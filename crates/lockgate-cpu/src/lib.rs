@@ -1,0 +1,3 @@
+//! The embedded CPU device.
+
+pub mod kernel;

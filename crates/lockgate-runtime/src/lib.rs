@@ -1,0 +1,1 @@
+//! Records command buffers and hands them to a device.

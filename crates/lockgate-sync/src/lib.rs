@@ -1,0 +1,1 @@
+//! The pure synchronization model.
