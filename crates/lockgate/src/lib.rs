@@ -1,1 +1,116 @@
-//! The facade that an application adds.
+//! GPU synchronization as in Metal, everywhere.
+//!
+//! GPUs may run all recorded work at once and in any order. Tracked resources are ordered automatically;
+//! untracked ones by what the program says: intrapass, producer and consumer barriers, fences, events, shared
+//! events. Lockgate runs such programs on an embedded CPU device that needs no driver, as weakly ordered as the
+//! program allows, so that mistakes show.
+//!
+//! ```
+//! use lockgate::*;
+//!
+//! let device = system_default_device()?;
+//! let queue = device.new_command_queue(&Default::default())?;
+//! let library = device.new_library(
+//!     "@group(0) @binding(0) var<storage, read_write> data: array<u32>;
+//!      @compute @workgroup_size(64) fn double(@builtin(global_invocation_id) id: vec3u) { data[id.x] *= 2u; }",
+//! )?;
+//! let double = device.new_compute_pipeline(&library, "double")?;
+//! let a = device.new_buffer_with_data(&[1u32, 2, 3, 4])?;
+//! let b = device.new_buffer(&BufferDescriptor {
+//!     size: 16,
+//!     hazard_tracking_mode: HazardTrackingMode::Untracked,
+//!     ..Default::default()
+//! })?;
+//! let table = device.new_argument_table();
+//! table.set_buffer("data", &b);
+//!
+//! let allocator = device.new_command_allocator("");
+//! let mut commands = device.new_command_buffer("");
+//! commands.begin(&allocator);
+//! let mut encoder = commands.compute_command_encoder("copy, then double");
+//! encoder.copy_buffer(&a, 0, &b, 0, 16);
+//! // `b` is untracked: without this barrier the dispatch may run before the copy.
+//! encoder.intrapass_barrier(Barrier { after: Stages::BLIT, before: Stages::DISPATCH, ..Default::default() });
+//! encoder.set_compute_pipeline(&double);
+//! encoder.set_argument_table(&table);
+//! encoder.dispatch_threads([4, 1, 1]);
+//! encoder.end_encoding();
+//! commands.end()?;
+//!
+//! queue.commit(&[&commands])?.wait_until_completed()?;
+//! assert_eq!(b.read::<u32>(0, 4)?, [2, 4, 6, 8]);
+//! # Ok::<(), Error>(())
+//! ```
+
+pub use lockgate_runtime::*;
+
+#[cfg(feature = "cpu")]
+pub use lockgate_cpu as cpu;
+pub use lockgate_sync as sync;
+
+/// A device of this machine, or why it cannot be used.
+///
+/// ```
+/// assert!(lockgate::devices().iter().any(|report| report.usable.is_ok()));
+/// ```
+#[derive(Clone, Debug)]
+pub struct DeviceReport {
+    /// Its name: what [`open_device`] takes.
+    pub name: String,
+    /// What it is, for people.
+    pub description: String,
+    /// Whether it can be opened, and if not, why.
+    pub usable: std::result::Result<(), String>,
+}
+
+/// The devices of this machine, best first, with those that cannot be used and why.
+pub fn devices() -> Vec<DeviceReport> {
+    let mut reports = Vec::new();
+    match open_device("cpu", DeviceDescriptor::default()) {
+        Ok(device) => reports.push(DeviceReport {
+            name: device.info().name.clone(),
+            description: device.info().description.clone(),
+            usable: Ok(()),
+        }),
+        Err(error) => reports.push(DeviceReport {
+            name: "cpu".into(),
+            description: "embedded CPU device".into(),
+            usable: Err(error.to_string()),
+        }),
+    }
+    reports
+}
+
+/// The best device of this machine: the embedded CPU device so far.
+///
+/// # Errors
+/// No device can be opened.
+#[doc(alias = "MTLCreateSystemDefaultDevice")]
+pub fn system_default_device() -> Result<Device> {
+    open_device("cpu", DeviceDescriptor::default())
+}
+
+/// A device by its name: `cpu`, or `null`, which completes everything and runs nothing.
+///
+/// # Errors
+/// A name that no device has; a device that cannot be opened.
+///
+/// ```
+/// let device = lockgate::open_device("cpu", lockgate::DeviceDescriptor::default())?;
+/// assert_eq!(device.info().name, "cpu");
+/// # Ok::<(), lockgate::Error>(())
+/// ```
+pub fn open_device(name: &str, descriptor: DeviceDescriptor) -> Result<Device> {
+    match name {
+        #[cfg(feature = "cpu")]
+        "cpu" => {
+            let backend = lockgate_cpu::CpuBackend::new(&lockgate_cpu::CpuDescriptor::default())?;
+            Ok(Device::new(Box::new(backend), descriptor))
+        }
+        "null" => Ok(Device::new(Box::new(null::NullBackend::default()), descriptor)),
+        _ => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("there is no device `{name}`; `lockgate devices` lists those that there are"),
+        )),
+    }
+}
