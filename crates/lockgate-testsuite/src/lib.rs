@@ -1,1 +1,3 @@
 //! The brute-force oracle, generators and the spec runner.
+
+pub mod oracle;
