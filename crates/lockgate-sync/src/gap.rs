@@ -1,6 +1,6 @@
 //! What is missing: two conflicting accesses and the order that was found between them.
 
-use crate::{Access, CommitId, Hazard, Stage, SyncOp};
+use crate::{Access, CommitId, EventId, FenceId, Hazard, Stage, Stages};
 
 /// A command of a command buffer of a commit.
 ///
@@ -62,7 +62,7 @@ pub struct Site {
 /// How far the order between the two sides of a gap reaches.
 ///
 /// ```
-/// assert_ne!(lockgate_sync::Reach::Nothing, lockgate_sync::Reach::ExecutionOnly { by: None });
+/// assert_ne!(lockgate_sync::Reach::Nothing, lockgate_sync::Reach::ExecutionOnly);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -70,10 +70,7 @@ pub enum Reach {
     /// Either may run first, or both at once.
     Nothing,
     /// The later one runs after the earlier one but may not see what it wrote.
-    ExecutionOnly {
-        /// The operation that orders them, where one operation does.
-        by: Option<SyncOp>,
-    },
+    ExecutionOnly,
 }
 
 /// Two conflicting accesses that nothing orders as they need.
@@ -96,4 +93,53 @@ pub struct Gap {
     pub hazard: Hazard,
     /// What order there is.
     pub reach: Reach,
+}
+
+/// A call that means nothing or cannot work. It orders nothing and is no error of the device.
+///
+/// ```
+/// use lockgate_sync::{EventId, Misuse};
+/// let misuse = Misuse::EventNeverSignaled { event: EventId(0), value: 1 };
+/// assert_ne!(misuse, Misuse::EventNeverSignaled { event: EventId(0), value: 2 });
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// An intrapass barrier names stages that its encoder cannot encode, or fragment or tile as its source.
+    IntrapassStages {
+        /// Commit, command buffer, and position in its operations.
+        at: (CommitId, u32, u32),
+        /// The stages named on the earlier side.
+        after: Stages,
+        /// The stages named on the later side.
+        before: Stages,
+    },
+    /// A wait for a fence that no earlier pass has updated (A14).
+    FenceNeverUpdated {
+        /// The fence.
+        fence: FenceId,
+        /// Commit, command buffer, and position in its operations.
+        at: (CommitId, u32, u32),
+    },
+    /// A wait for a fence behind an update of it in one pass.
+    FenceWaitAfterUpdate {
+        /// The fence.
+        fence: FenceId,
+        /// Commit, command buffer, and position in its operations.
+        at: (CommitId, u32, u32),
+    },
+    /// A fence updated on one queue and waited for on another (A2).
+    FenceAcrossQueues {
+        /// The fence.
+        fence: FenceId,
+        /// Commit, command buffer, and position in its operations.
+        at: (CommitId, u32, u32),
+    },
+    /// A wait for a value that nothing brings; it timed out and ordered nothing (A19).
+    EventNeverSignaled {
+        /// The event.
+        event: EventId,
+        /// The value.
+        value: u64,
+    },
 }

@@ -92,6 +92,16 @@ pub enum VertexKind {
     },
     /// All work of the commit is done.
     Complete(CommitId),
+    /// The host touches memory at its n-th step.
+    Host {
+        /// Counted from 0 over all host steps.
+        step: u64,
+    },
+    /// The display reads a drawable.
+    Display {
+        /// Counted from 0 over all presentations.
+        present: u64,
+    },
 }
 
 /// One reason to wait.

@@ -26,6 +26,7 @@
 //! tested in the chapters under `spec/`, and proven against the brute-force oracle of `lockgate-testsuite`.
 
 mod access;
+mod engine;
 mod gap;
 mod graph;
 mod ids;
@@ -36,11 +37,12 @@ mod resource;
 mod stages;
 
 pub use access::{Access, AccessKind, Hazard, Region, Texels};
-pub use gap::{Actor, CommandRef, Gap, Reach, Site};
+pub use engine::{Engine, EngineDescriptor, History, Taken};
+pub use gap::{Actor, CommandRef, Gap, Misuse, Reach, Site};
 pub use graph::{Edge, Graph, SyncKind, SyncOp, Vertex, VertexId, VertexKind};
 pub use ids::{CommitId, EventId, FenceId, MemoryId, QueueId, ResourceId};
 pub use model::{ChainThroughEmptyPass, ConsumerTargets, EventScope, Model};
-pub use program::{HostStep, Program, QueueDescriptor, QueueKind, Step};
+pub use program::{HostStep, Program, QueueDescriptor, QueueKind, Run, Step};
 pub use recording::{Op, PassDescriptor, PassKind, Recording, Work};
 pub use resource::{HazardTrackingMode, ResourceDescriptor, ResourceKind};
 pub use stages::{Barrier, BarrierReach, BarrierScope, RenderStages, Stage, Stages, VisibilityOptions};

@@ -2,7 +2,7 @@
 //!
 //! The letters are those of the ambiguity list (`docs/ARCHITECTURE.md`, "Ambiguities").
 
-use crate::{VisibilityOptions, Stages};
+use crate::{Stages, VisibilityOptions};
 
 /// Which stages a consumer barrier holds back (A1).
 ///

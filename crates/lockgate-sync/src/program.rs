@@ -1,8 +1,8 @@
 //! A whole program as data: resources, queues, and the steps of the host in order.
 
 use crate::{
-    Access, EventId, FenceId, HazardTrackingMode, MemoryId, Model, QueueId, Recording, ResourceDescriptor,
-    ResourceId, ResourceKind,
+    Access, Engine, EngineDescriptor, EventId, FenceId, Gap, Graph, HazardTrackingMode, History, MemoryId,
+    Misuse, Model, QueueId, Recording, ResourceDescriptor, ResourceId, ResourceKind,
 };
 use std::sync::Arc;
 
@@ -137,6 +137,24 @@ pub enum Step {
     Host(HostStep),
 }
 
+/// What a program comes to.
+///
+/// ```
+/// let run = lockgate_sync::Program::new().run();
+/// assert!(run.graph.vertices.is_empty());
+/// ```
+#[derive(Debug, Default)]
+pub struct Run {
+    /// All work with all orders.
+    pub graph: Graph,
+    /// What is missing.
+    pub gaps: Vec<Gap>,
+    /// Calls that mean nothing or cannot work.
+    pub misuse: Vec<Misuse>,
+    /// For each host step whether its wait was satisfied; `true` for steps that do not wait.
+    pub host: Vec<bool>,
+}
+
 /// A program of the model: plain data, built by hand, by a file reader or by a generator.
 ///
 /// ```
@@ -240,5 +258,46 @@ impl Program {
     /// Appends a step of the host.
     pub fn host(&mut self, step: HostStep) {
         self.steps.push(Step::Host(step));
+    }
+
+    /// Runs the program with its complete history: every conflicting unordered pair of works is a gap.
+    pub fn run(&self) -> Run {
+        self.run_with(History::Complete)
+    }
+
+    /// Runs the program. Waits that nothing satisfies time out at the end.
+    pub fn run_with(&self, history: History) -> Run {
+        let mut engine = Engine::new(EngineDescriptor { model: self.model, history });
+        for queue in &self.queues {
+            engine.add_queue(*queue);
+        }
+        for _ in 0..self.memories {
+            engine.add_memory();
+        }
+        for resource in &self.resources {
+            engine.add_resource(resource.clone());
+        }
+        let mut host = Vec::new();
+        for step in &self.steps {
+            self.take_step(&mut engine, step, &mut host);
+        }
+        while engine.break_wait() {}
+        let taken = engine.take();
+        Run { graph: taken.graph, gaps: taken.gaps, misuse: taken.misuse, host }
+    }
+
+    fn take_step(&self, engine: &mut Engine, step: &Step, host: &mut Vec<bool>) {
+        match step {
+            Step::Commit { queue, buffers } => {
+                engine.commit(*queue, buffers.iter().cloned());
+            }
+            Step::SignalEvent { queue, event, value } => engine.signal_event(*queue, *event, *value),
+            Step::WaitForEvent { queue, event, value } => engine.wait_for_event(*queue, *event, *value),
+            Step::EnqueueBarrier { queue } => engine.enqueue_barrier(*queue),
+            Step::WaitForDrawable { queue, drawable } => engine.wait_for_drawable(*queue, *drawable),
+            Step::SignalDrawable { queue, drawable } => engine.signal_drawable(*queue, *drawable),
+            Step::Present { drawable } => engine.present(*drawable),
+            Step::Host(step) => host.push(engine.host(*step)),
+        }
     }
 }

@@ -323,7 +323,10 @@ impl Recording {
 
     fn push_sync(&mut self, op: Op, waits: bool) {
         self.ops.push(op);
-        if waits && let Some(open) = &mut self.open && !open.loaded {
+        if waits
+            && let Some(open) = &mut self.open
+            && !open.loaded
+        {
             open.store_at = self.ops.len();
         }
     }

@@ -1,0 +1,362 @@
+//! One work: what is behind it, what of the past conflicts with it, and its place in the graph.
+
+use super::clock::Lane;
+use super::frontier::Gate;
+use super::memory::{Entry, Run};
+use super::queue::Queue;
+use super::reach::{Behind, Publish};
+use super::sync::Place;
+use super::{Engine, History};
+use crate::{
+    Access, AccessKind, Actor, CommandRef, Edge, Gap, Hazard, PassKind, QueueKind, Reach, ResourceDescriptor,
+    ResourceKind, Site, Stage, SyncKind, SyncOp, VertexId, VertexKind, Work,
+};
+use smallvec::smallvec;
+use std::sync::Arc;
+
+/// Who does a work, and its place in its lane.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Actors {
+    pub(crate) actor: Actor,
+    pub(crate) stage: Stage,
+    pub(crate) lane: Lane,
+    pub(crate) number: u64,
+    pub(crate) step: u64,
+}
+
+/// The pass a work is in; nothing for the host and the display.
+#[derive(Clone, Copy, Debug)]
+struct InPass {
+    id: u64,
+    render: bool,
+    tracking: bool,
+}
+
+/// An earlier work that conflicts with the one in hand and is not behind it as it must be.
+#[derive(Clone, Debug)]
+struct Conflict {
+    earlier: Site,
+    earlier_step: u64,
+    later: Access,
+    hazard: Hazard,
+    executed: bool,
+    /// The edge that closes it, if it may be closed.
+    order: Option<(VertexId, SyncKind)>,
+    lane: Lane,
+    number: u64,
+    behind: Arc<Behind>,
+}
+
+/// Lists that keep their memory from work to work.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    conflicts: Vec<Conflict>,
+    edges: Vec<Edge>,
+}
+
+impl Engine {
+    /// The lane of the host.
+    pub(crate) const HOST: Lane = Lane(u32::MAX);
+    /// The lane of the display.
+    pub(crate) const DISPLAY: Lane = Lane(u32::MAX - 1);
+
+    pub(crate) fn take_command<'a>(
+        &mut self,
+        queue: usize,
+        works: impl Iterator<Item = Work<'a>>,
+        command: u32,
+        at: Place,
+        step: u64,
+    ) {
+        let command = CommandRef { commit: at.0, buffer: at.1, command };
+        let mut previous: Option<(VertexId, Actors, Arc<Behind>)> = None;
+        for (part, work) in works.enumerate() {
+            let state = &mut self.queues[queue];
+            let stage = work.stage as usize;
+            let number = state.next[stage];
+            state.next[stage] += 1;
+            let lane = Queue::lane(queue, work.stage);
+            let actors = Actors { actor: Actor::Command(command), stage: work.stage, lane, number, step };
+            let mut behind = state.behind(stage);
+            self.scratch.edges.clear();
+            for gate in state.gates(stage) {
+                self.scratch.edges.extend_from_slice(&gate.waits);
+            }
+            if let Some((vertex, before, earlier)) = &previous {
+                let own = Arc::make_mut(&mut behind);
+                own.union(earlier);
+                own.executed.insert(before.lane, before.number);
+                let by = SyncOp { kind: SyncKind::Pipeline, at: Some(at) };
+                self.scratch.edges.push(Edge { from: *vertex, by });
+            }
+            let in_pass = self.in_pass(queue);
+            for access in work.accesses {
+                self.find_conflicts(&actors, access, &behind, Some(in_pass));
+            }
+            self.close_or_report(&actors, &mut behind);
+            let kind = VertexKind::Work { command, part: part as u32, stage: work.stage };
+            let edges = &self.scratch.edges;
+            let vertex = self.out.vertex(kind, |list| list.extend_from_slice(edges));
+            for access in work.accesses {
+                self.remember(&actors, access, &behind, Some(in_pass), vertex);
+            }
+            self.wants_compaction |= behind.fragments() > self.compact_at;
+            self.queues[queue].pass.segment[stage].add(lane, number, &behind, vertex);
+            previous = Some((vertex, actors, behind));
+        }
+        if self.queues[queue].pass.serial
+            && let Some((vertex, actors, behind)) = previous
+        {
+            self.gate_serially(queue, vertex, &actors, &behind, at);
+        }
+    }
+
+    /// In a serial encoder later commands wait for this one, and so for all before it.
+    fn gate_serially(
+        &mut self,
+        queue: usize,
+        vertex: VertexId,
+        of: &Actors,
+        behind: &Arc<Behind>,
+        at: Place,
+    ) {
+        let by = SyncOp { kind: SyncKind::Serial, at: Some(at) };
+        let mut done = (**behind).clone();
+        done.executed.insert(of.lane, of.number);
+        let state = &mut self.queues[queue];
+        state.pass.all.waits.clear();
+        state.pass.all.open_after(&done, &Publish::Device, Some(Edge { from: vertex, by }), &mut self.out);
+        state.gates_changed();
+    }
+
+    /// An access of the host or the display, behind `gate`.
+    pub(crate) fn take_access_outside(
+        &mut self,
+        kind: VertexKind,
+        actors: Actors,
+        access: &Access,
+        gate: &Gate,
+    ) -> VertexId {
+        let mut behind = Arc::new(gate.behind.clone());
+        self.scratch.edges.clear();
+        self.scratch.edges.extend_from_slice(&gate.waits);
+        self.find_conflicts(&actors, access, &behind, None);
+        self.close_or_report(&actors, &mut behind);
+        let edges = &self.scratch.edges;
+        let vertex = self.out.vertex(kind, |list| list.extend_from_slice(edges));
+        self.remember(&actors, access, &behind, None, vertex);
+        vertex
+    }
+
+    fn in_pass(&self, queue: usize) -> InPass {
+        let state = &self.queues[queue];
+        let tracking = state.descriptor.hazard_tracking && state.descriptor.kind == QueueKind::Gpu;
+        InPass { id: state.pass.id, render: state.pass.kind == PassKind::Render, tracking }
+    }
+
+    fn is_pass_open(&self, pass: u64) -> bool {
+        self.queues.iter().any(|queue| queue.pass.id == pass)
+    }
+
+    /// Collects the works that conflict with an access and are not behind it as they must be.
+    fn find_conflicts(&mut self, of: &Actors, access: &Access, behind: &Arc<Behind>, pass: Option<InPass>) {
+        let Some(candidate) = self.candidate(of, access, behind, pass, VertexId(0)) else { return };
+        let (entry, resource) = candidate;
+        let (start, end) = access.region.physical(&resource);
+        let memory = resource.memory.index();
+        let range = self.memories.memories[memory].segments_of(start, end);
+        for at in range {
+            let mut entries = std::mem::take(&mut self.memories.memories[memory].segments[at].entries);
+            entries.0.retain(|earlier| earlier.until_pass.is_none_or(|pass| self.is_pass_open(pass)));
+            for earlier in &entries.0 {
+                self.compare(earlier, &entry, behind, false);
+            }
+            self.memories.memories[memory].segments[at].entries = entries;
+        }
+        if entry.unit && entry.tracked {
+            let unit = std::mem::take(&mut self.memories.memories[memory].unit);
+            for earlier in &unit.0 {
+                self.compare(earlier, &entry, behind, true);
+            }
+            self.memories.memories[memory].unit = unit;
+        }
+    }
+
+    /// Compares one remembered access with a later one. `unit`: both stand for their whole tracked heap.
+    fn compare(&mut self, earlier: &Entry, later: &Entry, behind: &Behind, unit: bool) {
+        let (a, b) = (&earlier.access, &later.access);
+        let Some(hazard) = Hazard::between(a.kind, b.kind) else { return };
+        if !unit && earlier.serial == later.serial && !overlap(earlier, later) {
+            return;
+        }
+        let same_pass = later.pass != 0 && earlier.pass == later.pass;
+        if same_pass && (a.kind & b.kind).contains(AccessKind::RASTER_ORDERED) {
+            return;
+        }
+        let impossible = same_pass && later.render && matches!(earlier.stage, Stage::Fragment | Stage::Tile);
+        let tracked = earlier.tracked && later.tracked && !impossible;
+        // Members of a tracked heap that tracking orders are compared once, as the unit.
+        if unit != (tracked && earlier.unit && later.unit) {
+            return;
+        }
+        if a.kind.is_atomic() && b.kind.is_atomic() && !(earlier.tracked && later.tracked) {
+            return;
+        }
+        let copies = same_pass
+            && self.model.overlapping_copies_ordered
+            && (earlier.stage, later.stage) == (Stage::Blit, Stage::Blit)
+            && matches!(later.kind, ResourceKind::Texture { .. })
+            && earlier.serial == later.serial;
+        let closes =
+            if tracked { Some(SyncKind::Tracking(a.resource)) } else { copies.then_some(SyncKind::Serial) };
+        let own = later.runs[0];
+        let through_alias = self.model.strict_alias_visibility && a.resource != b.resource;
+        for run in &earlier.runs {
+            let mut number = run.start;
+            while let Some(missing) = self.first_missing(earlier, behind, number, run.end, through_alias) {
+                number = missing + 1;
+                let (vertex, actor) = run.member(missing);
+                if actor == own.actor {
+                    continue;
+                }
+                let executed = behind.executed.contains(earlier.lane, missing);
+                let swapped = !executed && (earlier.step, actor) > (later.step, own.actor);
+                let turned = if swapped { Hazard::between(b.kind, a.kind) } else { None };
+                let hazard = turned.unwrap_or(hazard);
+                self.scratch.conflicts.push(Conflict {
+                    earlier: Site { actor, stage: earlier.stage, access: *a },
+                    earlier_step: earlier.step,
+                    later: *b,
+                    hazard,
+                    executed,
+                    order: closes.map(|kind| (vertex, kind)),
+                    lane: earlier.lane,
+                    number: missing,
+                    behind: earlier.behind.clone(),
+                });
+                if closes.is_none() && self.history == History::Recent {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn first_missing(&self, of: &Entry, at: &Behind, start: u64, end: u64, alias: bool) -> Option<u64> {
+        if of.access.kind.writes() {
+            at.first_unseen(of.lane, start, end, &of.seen(alias))
+        } else {
+            at.executed.first_missing(of.lane, start, end)
+        }
+    }
+
+    /// Tracked conflicts become edges, all others are reported.
+    fn close_or_report(&mut self, of: &Actors, behind: &mut Arc<Behind>) {
+        if self.scratch.conflicts.is_empty() {
+            return;
+        }
+        let publish = self.publish_all();
+        let mut conflicts = std::mem::take(&mut self.scratch.conflicts);
+        for conflict in &conflicts {
+            let Some((vertex, kind)) = conflict.order else { continue };
+            let by = SyncOp { kind, at: None };
+            self.scratch.edges.push(Edge { from: vertex, by });
+            let mut done = (*conflict.behind).clone();
+            done.executed.insert(conflict.lane, conflict.number);
+            Arc::make_mut(behind).follow(&done, &publish);
+        }
+        conflicts.retain(|conflict| conflict.order.is_none());
+        self.report(of, &mut conflicts);
+        conflicts.clear();
+        self.scratch.conflicts = conflicts;
+    }
+
+    /// Reports each pair of works once for each pair of resources, by its gravest hazard.
+    fn report(&mut self, of: &Actors, conflicts: &mut Vec<Conflict>) {
+        let key =
+            |c: &Conflict| (c.earlier.actor, c.earlier.stage, c.earlier.access.resource, c.later.resource);
+        conflicts.sort_by_key(|c| (key(c), c.hazard));
+        conflicts.dedup_by_key(|c| key(c));
+        for conflict in conflicts.iter() {
+            let mut earlier = conflict.earlier;
+            let mut later = Site { actor: of.actor, stage: of.stage, access: conflict.later };
+            if !conflict.executed && (conflict.earlier_step, earlier.actor) > (of.step, later.actor) {
+                std::mem::swap(&mut earlier, &mut later);
+            }
+            let reach = if conflict.executed { Reach::ExecutionOnly } else { Reach::Nothing };
+            self.out.gaps.push(Gap { earlier, later, hazard: conflict.hazard, reach });
+        }
+    }
+
+    /// Writes an access into the history of its memory.
+    fn remember(
+        &mut self,
+        of: &Actors,
+        access: &Access,
+        behind: &Arc<Behind>,
+        pass: Option<InPass>,
+        vertex: VertexId,
+    ) {
+        let Some((entry, resource)) = self.candidate(of, access, behind, pass, vertex) else { return };
+        let recent = self.history == History::Recent;
+        let (start, end) = access.region.physical(&resource);
+        let memory = &mut self.memories.memories[resource.memory.index()];
+        let range = memory.segments_of(start, end);
+        for at in range.clone() {
+            let entries = &mut memory.segments[at].entries;
+            if recent {
+                entries.record(entry.clone(), &resource, behind, false);
+            } else {
+                entries.append(entry.clone());
+            }
+        }
+        if recent && access.kind.writes() {
+            memory.merge(range);
+        }
+        if entry.unit && entry.tracked {
+            if recent {
+                memory.unit.record(entry, &resource, behind, true);
+            } else {
+                memory.unit.append(entry);
+            }
+        }
+    }
+
+    /// The access as an entry, with its resource; nothing if the resource does not exist.
+    fn candidate(
+        &self,
+        of: &Actors,
+        access: &Access,
+        behind: &Arc<Behind>,
+        pass: Option<InPass>,
+        vertex: VertexId,
+    ) -> Option<(Entry, ResourceDescriptor)> {
+        let (resource, serial) = self.memories.get(access.resource)?;
+        let seen_by_tracking =
+            pass.is_some_and(|pass| pass.tracking) && !access.kind.contains(AccessKind::BINDLESS);
+        let run = Run { start: of.number, end: of.number + 1, vertex, actor: of.actor };
+        let entry = Entry {
+            access: *access,
+            kind: resource.kind,
+            serial,
+            stage: of.stage,
+            lane: of.lane,
+            runs: smallvec![run],
+            behind: behind.clone(),
+            step: of.step,
+            pass: pass.map_or(0, |pass| pass.id),
+            render: pass.is_some_and(|pass| pass.render),
+            tracked: (resource.tracked || resource.unit) && seen_by_tracking,
+            unit: resource.unit,
+            until_pass: None,
+        };
+        Some((entry, resource.clone()))
+    }
+}
+
+/// Whether two accesses of one resource, in one segment of its memory, touch something in common.
+fn overlap(a: &Entry, b: &Entry) -> bool {
+    match a.kind {
+        ResourceKind::Buffer => true,
+        ResourceKind::Texture { .. } => a.access.region.texels().overlaps(&b.access.region.texels()),
+    }
+}

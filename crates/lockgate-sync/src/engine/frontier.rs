@@ -1,0 +1,101 @@
+//! Sets of works to wait for, on both sides of an edge.
+//!
+//! [`Sources`] collects works that were stepped, so that a barrier, fence or signal can name them as a set.
+//! [`Gate`] is what later works wait for. A gate opens from sources through one edge; works connect edges, so
+//! the order is transitive through works and through nothing else (A10, A11).
+
+use super::clock::Lane;
+use super::output::Output;
+use super::reach::{Behind, Publish};
+use crate::{Edge, SyncOp, VertexId};
+use std::sync::Arc;
+
+/// More vertices than this are put behind one join, so that naming a set again costs nothing.
+const LOOSE_VERTICES_MAX: usize = 8;
+
+/// Works that are done when a point is reached, with all that is behind them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    pub(crate) behind: Behind,
+    pub(crate) vertices: Vec<VertexId>,
+    /// What was behind the last work added: works of one stretch share it.
+    last: Option<Arc<Behind>>,
+}
+
+impl Sources {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.vertices.is_empty()
+    }
+
+    pub(crate) fn add(&mut self, lane: Lane, number: u64, behind: &Arc<Behind>, vertex: VertexId) {
+        if !self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, behind)) {
+            self.behind.union(behind);
+            self.last = Some(behind.clone());
+        }
+        self.behind.executed.insert(lane, number);
+        self.vertices.push(vertex);
+    }
+
+    pub(crate) fn union(&mut self, other: &Sources) {
+        if other.is_empty() {
+            return;
+        }
+        self.behind.union(&other.behind);
+        for &vertex in &other.vertices {
+            if self.vertices.last() != Some(&vertex) {
+                self.vertices.push(vertex);
+            }
+        }
+    }
+
+    /// Adds what a gate holds back, as if a work stood behind it.
+    pub(crate) fn union_gate(&mut self, gate: &Gate) {
+        self.behind.union(&gate.behind);
+        self.vertices.extend(gate.waits.iter().map(|edge| edge.from));
+    }
+
+    /// Puts many vertices behind one join.
+    pub(crate) fn collapse(&mut self, by: SyncOp, out: &mut Output) {
+        if self.vertices.len() > LOOSE_VERTICES_MAX {
+            let join = out.join(&self.vertices, by);
+            self.vertices.clear();
+            self.vertices.push(join);
+        }
+    }
+}
+
+/// What later works wait for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gate {
+    pub(crate) behind: Behind,
+    pub(crate) waits: Vec<Edge>,
+}
+
+impl Gate {
+    /// Makes later works wait for `sources`, of which `vertex` is the last to be done.
+    pub(crate) fn open_after(
+        &mut self,
+        sources: &Behind,
+        publish: &Publish,
+        edge: Option<Edge>,
+        out: &mut Output,
+    ) {
+        self.behind.follow(sources, publish);
+        let Some(edge) = edge else { return };
+        if self.waits.iter().any(|wait| wait.from == edge.from) {
+            return;
+        }
+        self.waits.push(edge);
+        if self.waits.len() > LOOSE_VERTICES_MAX {
+            let all: Vec<VertexId> = self.waits.iter().map(|wait| wait.from).collect();
+            let join = out.join(&all, edge.by);
+            self.waits.clear();
+            self.waits.push(Edge { from: join, by: edge.by });
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.behind.clear();
+        self.waits.clear();
+    }
+}

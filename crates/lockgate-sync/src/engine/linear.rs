@@ -1,0 +1,243 @@
+//! In which order items of several queues are taken: earliest recorded first, as soon as it is ready.
+//!
+//! An item behind a wait for an event whose value nobody has signaled yet stays; so an event wait may be
+//! recorded before its signal. Tracked orders therefore never run against an event.
+
+use super::Engine;
+use super::frontier::Gate;
+use super::queue::BufferState;
+use crate::{AccessKind, CommitId, EventId, EventScope, Op, Recording, ResourceId, SyncKind, SyncOp};
+use std::sync::Arc;
+
+/// What a queue holds until it is taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    /// Place of its step in the program.
+    pub(crate) step: u64,
+    /// What of the host comes first.
+    pub(crate) host: Arc<Gate>,
+    pub(crate) kind: ItemKind,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum ItemKind {
+    Buffer(PendingBuffer),
+    Signal { event: EventId, value: u64 },
+    Wait { event: EventId, value: u64 },
+    Barrier,
+    SignalDrawable(ResourceId),
+    WaitForDrawable(ResourceId),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct PendingBuffer {
+    pub(crate) commit: CommitId,
+    pub(crate) buffer: u32,
+    pub(crate) recording: Arc<Recording>,
+    /// The next operation.
+    pub(crate) at: usize,
+    /// Gates and works so far, kept while it waits inside; nothing before it has begun.
+    pub(crate) state: Option<Box<BufferState>>,
+}
+
+impl PendingBuffer {
+    /// The wait it stands before, if it does.
+    fn wait(&self) -> Option<(EventId, u64)> {
+        match self.recording.ops().get(self.at) {
+            Some(&Op::WaitForEvent { event, value }) => Some((event, value)),
+            _ => None,
+        }
+    }
+
+    fn rest(&self) -> &[Op] {
+        self.recording.ops().get(self.at..).unwrap_or(&[])
+    }
+}
+
+impl Engine {
+    /// Takes everything that is ready.
+    pub(crate) fn advance(&mut self) {
+        while let Some(queue) = self.earliest_ready() {
+            self.take_head(queue, false);
+            if self.wants_compaction {
+                self.compact();
+            }
+        }
+    }
+
+    fn earliest_ready(&mut self) -> Option<usize> {
+        let ready =
+            |queue: &usize| self.queues[*queue].pending.front().is_some_and(|item| self.is_ready(item));
+        let step = |queue: &usize| self.queues[*queue].pending.front().map(|item| item.step);
+        let heads = (0..self.queues.len()).filter(ready).min_by_key(step);
+        heads.or_else(|| self.hoist())
+    }
+
+    fn is_ready(&self, item: &Item) -> bool {
+        let wait = match &item.kind {
+            ItemKind::Wait { event, value } => Some((*event, *value)),
+            ItemKind::Buffer(buffer) => buffer.wait(),
+            _ => None,
+        };
+        wait.is_none_or(|(event, value)| self.event_value(event) >= value)
+    }
+
+    /// Takes the head of a queue as far as it goes. `without_order`: its wait has timed out (A19).
+    pub(crate) fn take_head(&mut self, queue: usize, without_order: bool) {
+        let Some(item) = self.queues[queue].pending.pop_front() else { return };
+        let step = item.step;
+        match item.kind {
+            ItemKind::Buffer(buffer) => {
+                if let Some(rest) = self.take_buffer(queue, &item.host, step, buffer, without_order) {
+                    let kind = ItemKind::Buffer(rest);
+                    self.queues[queue].pending.push_front(Item { step, host: item.host, kind });
+                }
+            }
+            ItemKind::Signal { event, value } => self.take_signal(queue, event, value, &item.host),
+            ItemKind::Wait { event, value } => {
+                if !without_order && let Some((behind, edge)) = self.event_credit(event, value) {
+                    let publish = self.publish_all();
+                    let state = &mut self.queues[queue];
+                    state.all.open_after(&behind, &publish, edge, &mut self.out);
+                    state.gates_changed();
+                }
+            }
+            ItemKind::Barrier => self.take_queue_barrier(queue),
+            ItemKind::SignalDrawable(drawable) => self.take_signal_drawable(queue, drawable, &item.host),
+            ItemKind::WaitForDrawable(drawable) => self.take_wait_for_drawable(queue, drawable),
+        }
+    }
+
+    /// Runs a command buffer up to a wait that is not satisfied; returns what is left.
+    fn take_buffer(
+        &mut self,
+        queue: usize,
+        host: &Arc<Gate>,
+        step: u64,
+        mut buffer: PendingBuffer,
+        mut without_order: bool,
+    ) -> Option<PendingBuffer> {
+        self.queues[queue].buffer = match buffer.state.take() {
+            Some(state) => *state,
+            None => self.enter_buffer(queue, host),
+        };
+        self.queues[queue].gates_changed();
+        let recording = buffer.recording.clone();
+        while let Some(op) = recording.ops().get(buffer.at) {
+            if let Op::WaitForEvent { event, value } = *op {
+                if !without_order && self.event_value(event) < value {
+                    buffer.state = Some(Box::new(std::mem::take(&mut self.queues[queue].buffer)));
+                    self.queues[queue].gates_changed();
+                    return Some(buffer);
+                }
+                self.take_buffer_wait(queue, event, value, without_order);
+                without_order = false;
+            } else {
+                let at = (buffer.commit, buffer.buffer, buffer.at as u32);
+                self.take_op(queue, &recording, op, at, step);
+            }
+            buffer.at += 1;
+        }
+        let by = SyncOp { kind: SyncKind::Pipeline, at: None };
+        self.end_pass(queue, buffer.commit, by);
+        self.queues[queue].buffer = Default::default();
+        self.queues[queue].gates_changed();
+        self.finish_buffer(queue, buffer.commit, host);
+        None
+    }
+
+    fn enter_buffer(&mut self, queue: usize, host: &Arc<Gate>) -> BufferState {
+        if self.queues[queue].descriptor.kind == crate::QueueKind::IoSerial {
+            self.take_queue_barrier(queue);
+        }
+        BufferState { gate: (**host).clone(), ..BufferState::default() }
+    }
+
+    fn take_buffer_wait(&mut self, queue: usize, event: EventId, value: u64, without_order: bool) {
+        if without_order {
+            return;
+        }
+        let Some((behind, edge)) = self.event_credit(event, value) else { return };
+        let publish = self.publish_all();
+        let state = &mut self.queues[queue];
+        let gate = match self.model.wait_scope {
+            EventScope::CommandBuffer => &mut state.buffer.gate,
+            EventScope::Queue => &mut state.all,
+        };
+        gate.open_after(&behind, &publish, edge, &mut self.out);
+        state.gates_changed();
+    }
+
+    /// A wait inside a command buffer blocks that buffer only (A5). When nothing else can go on, a later
+    /// buffer of the queue may, if nothing in it or in what it overtakes could tell.
+    fn hoist(&mut self) -> Option<usize> {
+        if self.model.wait_scope == EventScope::Queue {
+            return None;
+        }
+        let candidates = (0..self.queues.len()).filter_map(|queue| {
+            let at = self.hoistable(queue)?;
+            Some((self.queues[queue].pending[at].step, queue, at))
+        });
+        let (_, queue, at) = candidates.min()?;
+        let item = self.queues[queue].pending.remove(at)?;
+        self.queues[queue].pending.push_front(item);
+        Some(queue)
+    }
+
+    /// The first item behind the head of a queue that may overtake those before it.
+    fn hoistable(&self, queue: usize) -> Option<usize> {
+        let pending = &self.queues[queue].pending;
+        let mut skipped: Vec<&PendingBuffer> = Vec::new();
+        for (at, item) in pending.iter().enumerate() {
+            let ItemKind::Buffer(buffer) = &item.kind else { return None };
+            if at > 0 && self.is_ready(item) && self.may_overtake(buffer, &skipped) {
+                return Some(at);
+            }
+            skipped.push(buffer);
+        }
+        None
+    }
+
+    fn may_overtake(&self, buffer: &PendingBuffer, skipped: &[&PendingBuffer]) -> bool {
+        let queue_wide = |op: &Op| {
+            let barrier = matches!(op, Op::Barrier(reach, _) if *reach != crate::BarrierReach::Intrapass);
+            barrier || matches!(op, Op::BeginPass(pass) if pass.resuming)
+        };
+        let waits = |op: &Op| queue_wide(op) || matches!(op, Op::WaitForFence { .. });
+        let updates = |op: &Op| queue_wide(op) || matches!(op, Op::UpdateFence { .. });
+        !buffer.rest().iter().any(waits)
+            && !skipped.iter().any(|skipped| skipped.rest().iter().any(updates))
+            && !skipped.iter().any(|skipped| self.tracked_conflict(&skipped.recording, &buffer.recording))
+    }
+
+    fn tracked_conflict(&self, a: &Recording, b: &Recording) -> bool {
+        a.accesses().iter().any(|a| {
+            b.accesses().iter().any(|b| {
+                let bindless = (a.kind | b.kind).contains(AccessKind::BINDLESS);
+                (a.kind.writes() || b.kind.writes()) && !bindless && self.memories.tracked_overlap(a, b)
+            })
+        })
+    }
+
+    /// Lets the earliest recorded wait that blocks a queue time out. Returns whether there was one.
+    pub fn break_wait(&mut self) -> bool {
+        let step = |queue: &usize| self.queues[*queue].pending.front().map(|item| item.step);
+        let blocked = (0..self.queues.len()).filter(|queue| !self.queues[*queue].pending.is_empty());
+        let Some(queue) = blocked.min_by_key(step) else { return false };
+        if let Some((event, value)) = self.blocking_wait(queue) {
+            self.out.misuse.push(crate::Misuse::EventNeverSignaled { event, value });
+        }
+        self.take_head(queue, true);
+        self.advance();
+        true
+    }
+
+    /// What the head of a queue waits for.
+    fn blocking_wait(&self, queue: usize) -> Option<(EventId, u64)> {
+        match &self.queues[queue].pending.front()?.kind {
+            ItemKind::Wait { event, value } => Some((*event, *value)),
+            ItemKind::Buffer(buffer) => buffer.wait(),
+            _ => None,
+        }
+    }
+}

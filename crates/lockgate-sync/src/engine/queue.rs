@@ -1,0 +1,253 @@
+//! One queue: what gates its later works, what it has done, and the pass it is in.
+
+use super::clock::Lane;
+use super::frontier::{Gate, Sources};
+use super::linear::Item;
+use super::output::Output;
+use super::reach::{Behind, Publish};
+use crate::{
+    Barrier, CommitId, EventScope, FenceId, PassDescriptor, PassKind, QueueDescriptor, Stage, Stages, SyncOp,
+};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+pub(crate) const STAGES: usize = Stage::COUNT;
+
+/// The set of stages of a mask, and, where it applies, every stage that no mask can name.
+pub(crate) fn stages_in(mask: Stages) -> impl Iterator<Item = usize> {
+    Stage::EVERY.iter().filter(move |stage| mask.intersects(stage.mask())).map(|stage| *stage as usize)
+}
+
+/// The open pass, or the last one, which may be resumed.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    /// Unique over the engine; 0 before the first pass.
+    pub(crate) id: u64,
+    pub(crate) kind: PassKind,
+    pub(crate) serial: bool,
+    pub(crate) open: bool,
+    pub(crate) commit: Option<CommitId>,
+    /// Works of the segments that ended, for a pass that may be resumed.
+    pub(crate) done: [Sources; STAGES],
+    /// Works of the open segment.
+    pub(crate) segment: [Sources; STAGES],
+    pub(crate) stage: [Gate; STAGES],
+    /// Gates every stage: serial passes and passes of IO command buffers.
+    pub(crate) all: Gate,
+    /// What takes effect when the next pass begins: producer barriers and updates of fences.
+    pub(crate) producers: Vec<(Stages, Sources, Publish, SyncOp)>,
+    pub(crate) updates: Vec<(FenceId, Sources)>,
+}
+
+impl Default for Pass {
+    fn default() -> Pass {
+        Pass {
+            id: 0,
+            kind: PassKind::Compute,
+            serial: false,
+            open: false,
+            commit: None,
+            done: Default::default(),
+            segment: Default::default(),
+            stage: Default::default(),
+            all: Gate::default(),
+            producers: Vec::new(),
+            updates: Vec::new(),
+        }
+    }
+}
+
+/// The command buffer in hand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BufferState {
+    pub(crate) gate: Gate,
+    pub(crate) done: Sources,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    pub(crate) descriptor: QueueDescriptor,
+    pub(crate) pending: VecDeque<Item>,
+    /// Gates everything later.
+    pub(crate) all: Gate,
+    pub(crate) stage: [Gate; STAGES],
+    /// Works of all passes before the last one.
+    pub(crate) done: [Sources; STAGES],
+    pub(crate) pass: Pass,
+    pub(crate) buffer: BufferState,
+    /// How many works each stage had: the next number of its lane.
+    pub(crate) next: [u64; STAGES],
+    /// What is behind the next work of a stage, as long as no gate changes.
+    current: [Option<Arc<Behind>>; STAGES],
+}
+
+impl Queue {
+    pub(crate) fn new(descriptor: QueueDescriptor) -> Queue {
+        Queue { descriptor, ..Queue::default() }
+    }
+
+    pub(crate) fn lane(queue: usize, stage: Stage) -> Lane {
+        Lane((queue * STAGES + stage as usize) as u32)
+    }
+
+    /// Everything that gates the next work of a stage.
+    pub(crate) fn gates(&self, stage: usize) -> [&Gate; 5] {
+        [&self.all, &self.stage[stage], &self.buffer.gate, &self.pass.all, &self.pass.stage[stage]]
+    }
+
+    /// What is behind the next work of a stage.
+    pub(crate) fn behind(&mut self, stage: usize) -> Arc<Behind> {
+        if let Some(behind) = &self.current[stage] {
+            return behind.clone();
+        }
+        let mut behind = Behind::default();
+        for gate in self.gates(stage) {
+            behind.union(&gate.behind);
+        }
+        let behind = Arc::new(behind);
+        self.current[stage] = Some(behind.clone());
+        behind
+    }
+
+    pub(crate) fn gates_changed(&mut self) {
+        self.current = Default::default();
+    }
+
+    /// Everything the queue has done, and everything that holds it back as a whole.
+    pub(crate) fn sources(&self) -> Sources {
+        let mut sources = Sources::default();
+        for stage in 0..STAGES {
+            sources.union(&self.done[stage]);
+            sources.union(&self.pass.done[stage]);
+            sources.union(&self.pass.segment[stage]);
+        }
+        sources.union_gate(&self.all);
+        sources
+    }
+
+    /// What a signal inside the command buffer stands for (A23).
+    pub(crate) fn buffer_sources(&self, scope: EventScope) -> Sources {
+        if scope == EventScope::Queue {
+            let mut sources = self.sources();
+            sources.union_gate(&self.buffer.gate);
+            return sources;
+        }
+        let mut sources = self.buffer.done.clone();
+        sources.union_gate(&self.all);
+        sources.union_gate(&self.buffer.gate);
+        sources
+    }
+
+    /// Works of the open pass in some stages.
+    pub(crate) fn pass_sources(&self, mask: Stages) -> Sources {
+        let mut sources = Sources::default();
+        for stage in stages_in(mask) {
+            sources.union(&self.pass.done[stage]);
+            sources.union(&self.pass.segment[stage]);
+        }
+        sources
+    }
+
+    /// Works of all earlier passes in some stages.
+    pub(crate) fn prior_sources(&self, mask: Stages) -> Sources {
+        let mut sources = Sources::default();
+        for stage in stages_in(mask) {
+            sources.union(&self.done[stage]);
+        }
+        sources
+    }
+
+    /// Opens stages of the rest of the pass after `sources`.
+    pub(crate) fn gate_pass(
+        &mut self,
+        before: Stages,
+        sources: &Sources,
+        publish: &Publish,
+        by: SyncOp,
+        out: &mut Output,
+    ) {
+        if sources.is_empty() {
+            return;
+        }
+        let edge = out.edge(&sources.vertices, by);
+        for stage in stages_in(before) {
+            self.pass.stage[stage].open_after(&sources.behind, publish, edge, out);
+        }
+        self.gates_changed();
+    }
+
+    /// Opens stages of everything later on the queue after `sources`.
+    pub(crate) fn gate_queue(
+        &mut self,
+        before: Stages,
+        sources: &Sources,
+        publish: &Publish,
+        by: SyncOp,
+        out: &mut Output,
+    ) {
+        if sources.is_empty() {
+            return;
+        }
+        let edge = out.edge(&sources.vertices, by);
+        for stage in stages_in(before) {
+            self.stage[stage].open_after(&sources.behind, publish, edge, out);
+        }
+        self.gates_changed();
+    }
+
+    /// Begins a pass, or goes on with the suspended one if that belongs to the same commit (A25).
+    pub(crate) fn begin_pass(&mut self, pass: &PassDescriptor, commit: CommitId, id: u64, out: &mut Output) {
+        let resumed = pass.resuming && self.pass.commit == Some(commit) && self.pass.kind == pass.kind;
+        if !resumed {
+            self.flush_pass(out);
+            self.pass.id = id;
+            self.pass.kind = pass.kind;
+            self.pass.serial = pass.serial;
+            self.pass.commit = Some(commit);
+        }
+        self.pass.open = true;
+    }
+
+    /// Ends the open segment and returns its works.
+    pub(crate) fn end_pass(&mut self, by: SyncOp, out: &mut Output) -> Sources {
+        let mut all = Sources::default();
+        for stage in 0..STAGES {
+            let mut segment = std::mem::take(&mut self.pass.segment[stage]);
+            if segment.is_empty() {
+                continue;
+            }
+            segment.collapse(by, out);
+            self.pass.done[stage].union(&segment);
+            all.union(&segment);
+        }
+        self.pass.open = false;
+        all
+    }
+
+    /// The last pass can no longer be resumed: it joins what the queue has done, and its producer barriers and
+    /// fence updates take effect. Returns the updates.
+    fn flush_pass(&mut self, out: &mut Output) {
+        for stage in 0..STAGES {
+            if self.pass.done[stage].is_empty() {
+                continue;
+            }
+            let by = SyncOp { kind: crate::SyncKind::Pipeline, at: None };
+            let pass = std::mem::take(&mut self.pass.done[stage]);
+            self.done[stage].union(&pass);
+            self.done[stage].collapse(by, out);
+        }
+        for (before, sources, publish, by) in std::mem::take(&mut self.pass.producers) {
+            self.gate_queue(before, &sources, &publish, by, out);
+        }
+        for gate in self.pass.stage.iter_mut().chain([&mut self.pass.all]) {
+            gate.clear();
+        }
+        self.gates_changed();
+    }
+
+    /// The mask of a barrier of a Metal 4 encoder, limited for the side within the pass.
+    pub(crate) fn intrapass_masks(&self, barrier: &Barrier) -> (Stages, Stages) {
+        let kind = self.pass.kind;
+        (barrier.after & kind.intrapass_sources(), barrier.before & kind.stages())
+    }
+}

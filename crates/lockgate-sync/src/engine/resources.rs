@@ -1,0 +1,84 @@
+//! Memories and resources: made, looked up, removed.
+
+use super::Engine;
+use super::memory::{Memories, Memory};
+use crate::{Access, MemoryId, Region, ResourceDescriptor, ResourceId, ResourceKind};
+
+impl Memories {
+    /// A resource and its serial number.
+    pub(crate) fn get(&self, id: ResourceId) -> Option<(&ResourceDescriptor, u64)> {
+        self.resources.get(id.index())?.as_ref().map(|(resource, serial)| (resource, *serial))
+    }
+
+    /// Whether two accesses touch common memory that tracking orders.
+    pub(crate) fn tracked_overlap(&self, a: &Access, b: &Access) -> bool {
+        let (Some((x, _)), Some((y, _))) = (self.get(a.resource), self.get(b.resource)) else { return false };
+        let tracked = (x.tracked || x.unit) && (y.tracked || y.unit);
+        if !tracked || x.memory != y.memory {
+            return false;
+        }
+        if a.resource == b.resource && matches!(x.kind, ResourceKind::Texture { .. }) && !x.unit {
+            return a.region.texels().overlaps(&b.region.texels());
+        }
+        let physical = |region: &Region, of| region.physical(of);
+        let ((s, e), (t, f)) = (physical(&a.region, x), physical(&b.region, y));
+        (x.unit && y.unit) || s.max(t) < e.min(f)
+    }
+}
+
+impl Engine {
+    /// Adds a memory: a heap, or the own memory of a resource.
+    pub fn add_memory(&mut self) -> MemoryId {
+        let memories = &mut self.memories;
+        if let Some(id) = memories.free_memories.pop() {
+            return id;
+        }
+        memories.memories.push(Memory::default());
+        MemoryId(memories.memories.len() as u32 - 1)
+    }
+
+    /// Forgets a memory whose resources are gone and whose works are done. Its id may come back.
+    pub fn remove_memory(&mut self, id: MemoryId) {
+        if let Some(memory) = self.memories.memories.get_mut(id.index()) {
+            *memory = Memory::default();
+            self.memories.free_memories.push(id);
+        }
+    }
+
+    /// Adds a resource. A memory that does not exist is made.
+    pub fn add_resource(&mut self, resource: ResourceDescriptor) -> ResourceId {
+        let memories = &mut self.memories;
+        while memories.memories.len() <= resource.memory.index() {
+            memories.memories.push(Memory::default());
+        }
+        let serial = memories.resources_made;
+        memories.resources_made += 1;
+        let entry = Some((resource, serial));
+        match memories.free_resources.pop() {
+            Some(id) => {
+                memories.resources[id as usize] = entry;
+                ResourceId(id)
+            }
+            None => {
+                memories.resources.push(entry);
+                ResourceId(memories.resources.len() as u32 - 1)
+            }
+        }
+    }
+
+    /// Removes a resource. What it did to its memory stays known, so that an alias is still compared with it;
+    /// its id comes back only when nothing names it any more.
+    pub fn remove_resource(&mut self, id: ResourceId) {
+        if let Some(entry) = self.memories.resources.get_mut(id.index())
+            && entry.take().is_some()
+        {
+            self.memories.retired_resources.push(id.0);
+            self.wants_compaction |= self.memories.retired_resources.len() > super::compact::RETIRED_MAX;
+        }
+    }
+
+    /// The resource with this id.
+    pub fn resource(&self, id: ResourceId) -> Option<&ResourceDescriptor> {
+        self.memories.get(id).map(|(resource, _)| resource)
+    }
+}
