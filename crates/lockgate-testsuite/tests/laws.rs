@@ -1,0 +1,189 @@
+//! The laws of the engine, on generated programs, against the oracle.
+//!
+//! Every law runs over fixed seeds, so that a run is reproducible; `SEED=n` starts them all at `n` instead. A
+//! broken law names its seed and lists the shrunk program.
+
+use lockgate_sync::{
+    Actor, Barrier, BarrierReach, Gap, History, Program, Run, Stage, Stages, VertexId, VertexKind,
+    VisibilityOptions,
+};
+use lockgate_testsuite::generate::{Place, Shape, counterexample, places, with_barrier};
+use lockgate_testsuite::oracle::{Node, Oracle, OracleGap};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What no gap survives: everything before everything, visible everywhere.
+const FULL: Barrier = Barrier {
+    after: Stages::ALL,
+    before: Stages::ALL,
+    visibility: VisibilityOptions::DEVICE.union(VisibilityOptions::RESOURCE_ALIAS),
+};
+
+/// Checks a law on `count` programs of a shape.
+fn check(count: u64, shape: &Shape, law: impl Fn(&Program, u64) -> Result<(), String>) {
+    let start = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
+    if let Some(broken) = counterexample(start..start + count, shape, law) {
+        panic!("{broken}");
+    }
+}
+
+fn expect(holds: bool, complaint: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(complaint()) }
+}
+
+/// The gaps of the engine in the words of the oracle.
+fn said(gaps: &[Gap]) -> BTreeSet<OracleGap> {
+    let gap = |gap: &Gap| OracleGap {
+        earlier: (gap.earlier.actor, gap.earlier.stage),
+        later: (gap.later.actor, gap.later.stage),
+        resource_earlier: gap.earlier.access.resource,
+        resource_later: gap.later.access.resource,
+        hazard: gap.hazard,
+    };
+    gaps.iter().map(gap).collect()
+}
+
+fn expected(program: &Program) -> BTreeSet<OracleGap> {
+    Oracle::new(program).gaps().into_iter().collect()
+}
+
+/// The vertex of each work, by actor and part.
+fn vertices(run: &Run) -> BTreeMap<(Actor, u32), VertexId> {
+    let name = |kind| match kind {
+        VertexKind::Work { command, part, .. } => Some((Actor::Command(command), part)),
+        VertexKind::Host { step } => Some((Actor::Host { step }, 0)),
+        VertexKind::Display { present } => Some((Actor::Display { present }, 0)),
+        _ => None,
+    };
+    run.graph.vertices.iter().filter_map(|vertex| Some((name(vertex.kind)?, vertex.id))).collect()
+}
+
+fn reports_what_the_oracle_reports(program: &Program, _: u64) -> Result<(), String> {
+    let (said, expected) = (said(&program.run().gaps), expected(program));
+    expect(said == expected, || {
+        let missed: Vec<_> = expected.difference(&said).collect();
+        let invented: Vec<_> = said.difference(&expected).collect();
+        format!("missed {missed:#?}\ninvented {invented:#?}")
+    })
+}
+
+fn recent_history_reports_a_part(program: &Program, _: u64) -> Result<(), String> {
+    let (said, expected) = (said(&program.run_with(History::Recent).gaps), expected(program));
+    expect(said.is_subset(&expected) && said.is_empty() == expected.is_empty(), || {
+        format!("said {said:#?}\nof {expected:#?}")
+    })
+}
+
+fn orders_what_the_oracle_orders(program: &Program, _: u64) -> Result<(), String> {
+    let (oracle, run) = (Oracle::new(program), program.run());
+    let vertices = vertices(&run);
+    let vertex = |node: &Node| vertices.get(&(node.actor, node.part)).copied();
+    for (a, first) in oracle.nodes().iter().enumerate() {
+        for (b, second) in oracle.nodes().iter().enumerate().filter(|(b, _)| *b != a) {
+            let (Some(from), Some(to)) = (vertex(first), vertex(second)) else {
+                return Err(format!("no vertex for {first:?} or {second:?}"));
+            };
+            let orders = run.graph.orders(from, to);
+            expect(orders == oracle.ordered(a, b), || {
+                format!("graph orders: {orders}, oracle: {}\n{first:?}\n{second:?}", !orders)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn complete_history_reports_exactly_the_gaps_of_the_oracle() {
+    check(4_000, &Shape::default(), reports_what_the_oracle_reports);
+    check(2_000, &Shape::barriers(), reports_what_the_oracle_reports);
+    check(2_000, &Shape::events(), reports_what_the_oracle_reports);
+}
+
+#[test]
+fn recent_history_reports_something_if_the_oracle_does_and_nothing_else() {
+    check(3_000, &Shape::default(), recent_history_reports_a_part);
+    check(1_000, &Shape::barriers(), recent_history_reports_a_part);
+    check(1_000, &Shape::events(), recent_history_reports_a_part);
+}
+
+#[test]
+fn the_graph_orders_exactly_the_works_that_the_oracle_orders() {
+    check(1_500, &Shape::default(), orders_what_the_oracle_orders);
+    check(500, &Shape::barriers(), orders_what_the_oracle_orders);
+    check(1_000, &Shape::events(), orders_what_the_oracle_orders);
+}
+
+#[test]
+fn tracked_programs_have_no_gap_and_run_in_linear_order() {
+    check(2_000, &Shape::tracked(), |program, _| {
+        let oracle = Oracle::new(program);
+        let mut open = BTreeSet::new();
+        for (early, late) in oracle.conflicts() {
+            if oracle.unorderable(early, late) {
+                let name = |node: usize| (oracle.nodes()[node].actor, oracle.nodes()[node].stage);
+                open.insert((name(early), name(late)));
+            } else {
+                expect(oracle.ordered(early, late), || format!("{early} and {late} are not ordered"))?;
+            }
+        }
+        let unexpected =
+            said(&program.run().gaps).into_iter().find(|gap| !open.contains(&(gap.earlier, gap.later)));
+        expect(unexpected.is_none(), || format!("{unexpected:#?}"))
+    });
+}
+
+/// Whether both programs run their works in one linear order. A queue barrier can keep a command buffer from
+/// passing one that waits (A5), and then other waits may time out: such a program is another program.
+fn same_linear_order(a: &Program, b: &Program) -> bool {
+    let names = |program: &Program| -> Vec<(Actor, u32)> {
+        Oracle::new(program).nodes().iter().map(|node| (node.actor, node.part)).collect()
+    };
+    names(a) == names(b)
+}
+
+#[test]
+fn one_more_barrier_never_adds_a_gap() {
+    check(3_000, &Shape::default(), |program, seed| {
+        let places = places(program);
+        if places.is_empty() {
+            return Ok(());
+        }
+        let reach = [BarrierReach::Intrapass, BarrierReach::Producer, BarrierReach::Consumer];
+        let place = places[seed as usize / 3 % places.len()];
+        let with = with_barrier(program, place, reach[seed as usize % 3], FULL);
+        if !same_linear_order(program, &with) {
+            return Ok(());
+        }
+        let (before, after) = (said(&program.run().gaps), said(&with.run().gaps));
+        expect(after.is_subset(&before), || format!("{place:?} adds {:#?}", after.difference(&before)))
+    });
+}
+
+#[test]
+fn a_consumer_barrier_before_the_later_pass_closes_a_gap_and_adds_none() {
+    check(3_000, &Shape::default(), |program, seed| {
+        let oracle = Oracle::new(program);
+        let node = |(actor, stage): (Actor, Stage)| {
+            oracle.nodes().iter().find(|node| node.actor == actor && node.stage == stage)
+        };
+        let of_two_passes = |gap: &&OracleGap| {
+            let (Some(a), Some(b)) = (node(gap.earlier), node(gap.later)) else { return false };
+            a.queue.is_some() && a.queue == b.queue && a.pass != b.pass && a.stage != Stage::Io
+        };
+        let before = said(&program.run().gaps);
+        let candidates: Vec<&OracleGap> = before.iter().filter(of_two_passes).collect();
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        let gap = candidates[seed as usize % candidates.len()];
+        let Actor::Command(later) = gap.later.0 else { return Ok(()) };
+        let Some(place) = Place::before(program, later) else { return Err(format!("no place for {gap:?}")) };
+        let with = with_barrier(program, place, BarrierReach::Consumer, FULL);
+        if !same_linear_order(program, &with) {
+            return Ok(());
+        }
+        let after = said(&with.run().gaps);
+        expect(!after.contains(gap) && after.is_subset(&before), || {
+            format!("{gap:#?}\nwith a barrier at {place:?} leaves {after:#?}")
+        })
+    });
+}
