@@ -30,6 +30,10 @@ fn expect(holds: bool, complaint: impl FnOnce() -> String) -> Result<(), String>
     if holds { Ok(()) } else { Err(complaint()) }
 }
 
+fn listed<'a>(gaps: impl IntoIterator<Item = &'a OracleGap>) -> String {
+    gaps.into_iter().map(|gap| format!("    {gap}\n")).collect()
+}
+
 /// The gaps of the engine in the words of the oracle.
 fn said(gaps: &[Gap]) -> BTreeSet<OracleGap> {
     let gap = |gap: &Gap| OracleGap {
@@ -60,16 +64,20 @@ fn vertices(run: &Run) -> BTreeMap<(Actor, u32), VertexId> {
 fn reports_what_the_oracle_reports(program: &Program, _: u64) -> Result<(), String> {
     let (said, expected) = (said(&program.run().gaps), expected(program));
     expect(said == expected, || {
-        let missed: Vec<_> = expected.difference(&said).collect();
-        let invented: Vec<_> = said.difference(&expected).collect();
-        format!("missed {missed:#?}\ninvented {invented:#?}")
+        let (missed, invented) = (expected.difference(&said), said.difference(&expected));
+        format!("missed\n{}invented\n{}", listed(missed), listed(invented))
     })
 }
 
+/// The bounded history may know fewer accesses of a work, so its hazard may be another.
 fn recent_history_reports_a_part(program: &Program, _: u64) -> Result<(), String> {
     let (said, expected) = (said(&program.run_with(History::Recent).gaps), expected(program));
-    expect(said.is_subset(&expected) && said.is_empty() == expected.is_empty(), || {
-        format!("said {said:#?}\nof {expected:#?}")
+    let pairs = |gaps: &BTreeSet<OracleGap>| -> BTreeSet<_> {
+        gaps.iter().map(|gap| (gap.earlier, gap.later)).collect()
+    };
+    let known = pairs(&said).is_subset(&pairs(&expected));
+    expect(known && said.is_empty() == expected.is_empty(), || {
+        format!("said\n{}of\n{}", listed(&said), listed(&expected))
     })
 }
 
@@ -127,7 +135,7 @@ fn tracked_programs_have_no_gap_and_run_in_linear_order() {
         }
         let unexpected =
             said(&program.run().gaps).into_iter().find(|gap| !open.contains(&(gap.earlier, gap.later)));
-        expect(unexpected.is_none(), || format!("{unexpected:#?}"))
+        expect(unexpected.is_none(), || listed(&unexpected))
     });
 }
 
@@ -154,7 +162,7 @@ fn one_more_barrier_never_adds_a_gap() {
             return Ok(());
         }
         let (before, after) = (said(&program.run().gaps), said(&with.run().gaps));
-        expect(after.is_subset(&before), || format!("{place:?} adds {:#?}", after.difference(&before)))
+        expect(after.is_subset(&before), || format!("{place:?} adds\n{}", listed(after.difference(&before))))
     });
 }
 
@@ -183,7 +191,7 @@ fn a_consumer_barrier_before_the_later_pass_closes_a_gap_and_adds_none() {
         }
         let after = said(&with.run().gaps);
         expect(!after.contains(gap) && after.is_subset(&before), || {
-            format!("{gap:#?}\nwith a barrier at {place:?} leaves {after:#?}")
+            format!("{gap}\nwith a barrier at {place:?} leaves\n{}", listed(&after))
         })
     });
 }

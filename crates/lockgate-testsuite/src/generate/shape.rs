@@ -9,6 +9,16 @@ use lockgate_sync::{
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::strategy::Union;
+
+/// A choice by weight; what weighs nothing is never drawn.
+macro_rules! one_of {
+    ($($weight:expr => $strategy:expr),+ $(,)?) => {
+        Union::new_weighted(
+            [$(($weight, $strategy.boxed())),+].into_iter().filter(|(weight, _)| *weight > 0).collect(),
+        )
+    };
+}
 
 /// Sizes are the largest counts; the others are weights against 100 for a plain command or commit.
 ///
@@ -38,8 +48,10 @@ pub struct Shape {
     pub bindless: u32,
     /// Weight of barriers, fences and memory barriers in a pass.
     pub sync: u32,
-    /// Weight of event operations, in queues and in command buffers.
+    /// Weight of signals and waits of queues, and of the host.
     pub events: u32,
+    /// Weight of signals and waits inside command buffers, against 200 for a pass.
+    pub buffer_events: u32,
     /// Weight of host steps.
     pub host: u32,
     /// Percentage of queues that load.
@@ -63,6 +75,7 @@ impl Default for Shape {
             bindless: 2,
             sync: 60,
             events: 50,
+            buffer_events: 25,
             host: 30,
             io: 10,
             drawables: 15,
@@ -93,16 +106,25 @@ impl Shape {
 
     /// Several queues that meet at events, mostly command buffers with one or two commands.
     pub fn events() -> Shape {
-        Shape { queues: 3, steps: 10, ops: 2, passes: 4, events: 150, drawables: 0, ..Shape::default() }
+        Shape {
+            queues: 3,
+            steps: 10,
+            ops: 2,
+            passes: 4,
+            events: 150,
+            buffer_events: 75,
+            drawables: 0,
+            ..Shape::default()
+        }
     }
 }
 
 /// Draws programs of a shape.
 pub fn sketches(shape: &Shape) -> BoxedStrategy<Sketch> {
     let switches = 100 - shape.switches.min(100);
-    let model = prop_oneof![
-        switches + 1 => Just(Model::default()),
-        shape.switches.max(1) => models(),
+    let model = one_of![
+        switches => Just(Model::default()),
+        shape.switches.min(100) => models(),
     ];
     (
         model,
@@ -147,7 +169,7 @@ fn resources(shape: &Shape) -> impl Strategy<Value = ResourceSketch> + use<> {
 fn queues(shape: &Shape) -> impl Strategy<Value = QueueSketch> + use<> {
     let (loading, running) = (shape.io.min(100), 100 - shape.io.min(100));
     let untracking = if shape.tracked == 100 { 0 } else { running };
-    prop_oneof![
+    one_of![
         running * 3 + 1 => Just(QueueSketch::Tracking),
         untracking => Just(QueueSketch::Untracking),
         loading => Just(QueueSketch::IoConcurrent),
@@ -160,7 +182,7 @@ fn steps(shape: &Shape) -> impl Strategy<Value = StepSketch> + use<> {
     let buffers = vec(buffer, 1..=shape.buffers.max(1));
     let (events, host, drawables) = (shape.events, shape.host, shape.drawables);
     let touch = (any::<u8>(), any::<u8>());
-    prop_oneof![
+    one_of![
         200 => (any::<u8>(), buffers).prop_map(|(queue, buffers)| StepSketch::Commit(queue, buffers)),
         events => (any::<u8>(), 1u8..4).prop_map(|(queue, value)| StepSketch::Signal(queue, value)),
         events => (any::<u8>(), any::<u8>(), values()).prop_map(|(q, e, v)| StepSketch::Wait(q, e, v)),
@@ -181,10 +203,10 @@ fn values() -> impl Strategy<Value = u8> + use<> {
 }
 
 fn buffer_ops(shape: &Shape) -> impl Strategy<Value = BufferOp> + use<> {
-    prop_oneof![
+    one_of![
         200 => passes(shape).prop_map(BufferOp::Pass),
-        shape.events / 2 => (1u8..4).prop_map(BufferOp::Signal),
-        shape.events / 2 => (any::<u8>(), values()).prop_map(|(event, value)| BufferOp::Wait(event, value)),
+        shape.buffer_events => (1u8..4).prop_map(BufferOp::Signal),
+        shape.buffer_events => (any::<u8>(), values()).prop_map(|(event, value)| BufferOp::Wait(event, value)),
     ]
 }
 
@@ -212,7 +234,7 @@ fn pass_ops(shape: &Shape) -> impl Strategy<Value = PassOp> + use<> {
     let barrier = (reach, masks(), masks(), visibilities());
     let scope = (0u32..8).prop_map(BarrierScope::from_bits_truncate);
     let by_resources = (masks(), masks(), vec(any::<u8>(), 0..3));
-    prop_oneof![
+    one_of![
         200 => commands(shape).prop_map(PassOp::Command),
         sync => barrier.prop_map(|(r, a, b, v)| PassOp::Barrier(r, a, b, v)),
         sync / 8 => (masks(), masks(), scope).prop_map(|(a, b, s)| PassOp::MemoryByScope(a, b, s)),
@@ -256,7 +278,7 @@ fn commands(shape: &Shape) -> impl Strategy<Value = CommandSketch> + use<> {
 }
 
 fn accesses(shape: &Shape) -> impl Strategy<Value = AccessSketch> + use<> {
-    let kind = prop_oneof![
+    let kind = one_of![
         8 => Just(AccessKind::READ),
         6 => Just(AccessKind::WRITE),
         1 => Just(AccessKind::READ | AccessKind::WRITE),

@@ -1,9 +1,7 @@
 //! Which two accesses must not meet unordered, and which of these pairs tracking takes care of.
 
 use super::Node;
-use lockgate_sync::{
-    Access, AccessKind, MemoryId, Program, QueueKind, Region, ResourceDescriptor, ResourceKind, Stage,
-};
+use lockgate_sync::{Access, AccessKind, Program, QueueKind, ResourceKind, Stage};
 
 /// Whether two accesses of two works conflict: overlapping memory, one writes, and no exemption.
 pub(super) fn conflicts(program: &Program, a: (&Node, &Access), b: (&Node, &Access)) -> bool {
@@ -11,9 +9,11 @@ pub(super) fn conflicts(program: &Program, a: (&Node, &Access), b: (&Node, &Acce
     let raster = first.kind.contains(AccessKind::RASTER_ORDERED)
         && second.kind.contains(AccessKind::RASTER_ORDERED)
         && early.same_pass(late);
-    let atomic = first.kind.is_atomic() && second.kind.is_atomic() && !tracked(program, a, b);
+    let tracked = tracked(program, a, b);
+    let atomic = first.kind.is_atomic() && second.kind.is_atomic() && !tracked;
+    let unit = tracked && !unorderable(early, late);
     (first.kind.writes() || second.kind.writes())
-        && overlaps(program, first, second)
+        && (overlaps(program, first, second) || (unit && of_one_unit(program, first, second)))
         && !early.same_command(late)
         && !raster
         && !atomic
@@ -65,24 +65,23 @@ fn overlaps(program: &Program, a: &Access, b: &Access) -> bool {
     else {
         return false;
     };
-    if unit(of_a).is_some() && unit(of_a) == unit(of_b) {
-        return true;
-    }
     if a.resource != b.resource {
         return of_a.memory == of_b.memory && meet(a.region.physical(of_a), b.region.physical(of_b));
     }
     match of_a.kind {
-        ResourceKind::Buffer => meet(bytes(&a.region, of_a), bytes(&b.region, of_a)),
+        ResourceKind::Buffer => meet(a.region.bytes(of_a.size), b.region.bytes(of_a.size)),
         ResourceKind::Texture { .. } => a.region.texels().overlaps(&b.region.texels()),
     }
 }
 
-fn unit(resource: &ResourceDescriptor) -> Option<MemoryId> {
-    resource.unit.then_some(resource.memory)
-}
-
-fn bytes(region: &Region, of: &ResourceDescriptor) -> (u64, u64) {
-    region.bytes(of.size)
+/// Whether both are of members of one tracked heap: where tracking orders, it is one piece of memory.
+/// Everywhere else members that lie apart are apart: nothing is missing between them.
+fn of_one_unit(program: &Program, a: &Access, b: &Access) -> bool {
+    let unit = |access: &Access| {
+        let resource = program.resources.get(access.resource.index());
+        resource.filter(|resource| resource.unit).map(|resource| resource.memory)
+    };
+    unit(a).is_some() && unit(a) == unit(b)
 }
 
 fn meet(a: (u64, u64), b: (u64, u64)) -> bool {

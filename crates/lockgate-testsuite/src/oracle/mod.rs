@@ -17,6 +17,7 @@ mod walk;
 use lockgate_sync::{Access, Actor, Hazard, PassKind, Program, QueueId, ResourceId, Stage};
 use relation::Relation;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// One stage of one command, one access of the host, or one presentation.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +72,24 @@ pub struct OracleGap {
     pub resource_later: ResourceId,
     /// What can go wrong.
     pub hazard: Hazard,
+}
+
+impl fmt::Display for OracleGap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = |(actor, stage): (Actor, Stage), resource: ResourceId| {
+            let who = match actor {
+                Actor::Command(c) => {
+                    format!("commit {} buffer {} command {}", c.commit.0, c.buffer, c.command)
+                }
+                Actor::Host { step } => format!("host {step}"),
+                Actor::Display { present } => format!("present {present}"),
+            };
+            format!("{who} {} r{}", stage.name(), resource.0)
+        };
+        let earlier = side(self.earlier, self.resource_earlier);
+        let later = side(self.later, self.resource_later);
+        write!(f, "{}: {earlier} -> {later}", self.hazard.code())
+    }
 }
 
 /// All works of a program and all orders between them.

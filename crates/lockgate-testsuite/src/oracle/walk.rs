@@ -1,8 +1,9 @@
 //! In which order the work of all queues arrives, and what each event, commit and drawable holds back.
 //!
 //! The order is greedy: the earliest recorded item whose queue has come to it and whose event has its value.
-//! When nothing is ready, a later command buffer may pass one that waits; at the end of the program the
-//! earliest wait times out. The order decides the direction of tracked orders and nothing else.
+//! When nothing that was recorded so far is ready, a later command buffer may pass one that waits; at the end
+//! of the program the earliest wait times out. The order decides the direction of tracked orders, which
+//! signals a wait can have seen, and what the host can wait for; nothing else.
 
 use super::bits::Bits;
 use super::conflict;
@@ -65,8 +66,10 @@ impl<'a> Walk<'a> {
             nodes: Vec::new(),
             relation: Relation::new(program.resources.len()),
         };
-        program.steps.iter().for_each(|step| walk.step(step));
-        walk.drain();
+        for step in &program.steps {
+            walk.step(step);
+            walk.drain();
+        }
         while let Some(blocked) = walk.items.iter().position(|item| !item.taken) {
             walk.items[blocked].taken = true;
             walk.drain();
@@ -78,9 +81,7 @@ impl<'a> Walk<'a> {
         match step {
             Step::Commit { queue, buffers } => {
                 if let Some(kind) = self.kind(*queue) {
-                    let at = self.recorder.next_position();
-                    let sources = self.host.clone();
-                    self.gates.push(Gate { scope: Scope::Queue(*queue), at, sources });
+                    self.host_gate(*queue);
                     for (index, recording) in (0..).zip(buffers) {
                         if kind == QueueKind::IoSerial {
                             self.push_queue_item(*queue, What::QueueBarrier);
@@ -119,22 +120,30 @@ impl<'a> Walk<'a> {
 
     fn push_queue_item(&mut self, queue: QueueId, what: What) {
         if self.kind(queue).is_some() {
+            self.host_gate(queue);
             let at = self.recorder.next_position();
             self.items.push(Item { queue, buffer: None, commit: None, at, what, taken: false });
         }
     }
 
+    /// What the host calls comes after what the host did: the queue goes on behind its accesses so far.
+    fn host_gate(&mut self, queue: QueueId) {
+        let at = self.recorder.next_position();
+        let sources = self.host.clone();
+        self.gates.push(Gate { scope: Scope::Queue(queue), at, sources });
+    }
+
+    /// The display reads behind the last signal of the drawable and behind what the host did before the call.
     fn present(&mut self, drawable: ResourceId) {
-        self.drain();
         let actor = Actor::Display { present: self.presents };
         self.presents += 1;
-        let sources = self.drawables.get(&drawable).cloned().unwrap_or_default();
+        let mut sources = self.drawables.get(&drawable).cloned().unwrap_or_default();
+        sources.union_with(&self.host);
         let access = Access::whole(drawable, AccessKind::READ);
         self.outside_node(actor, Stage::Display, access, &sources);
     }
 
     fn host_step(&mut self, step: &HostStep) {
-        self.drain();
         let actor = Actor::Host { step: self.host_steps };
         self.host_steps += 1;
         match step {
