@@ -1,1 +1,47 @@
-//! Records command buffers and hands them to a device.
+//! Devices, queues, command buffers, encoders and resources with Metal's synchronization model.
+//!
+//! This crate records, checks arguments, keeps what is in use alive, asks the model
+//! ([`lockgate_sync`]) at commit what must wait for what, and hands a [`Backend`] a graph of commands. It knows
+//! no device. Applications use it through the crate `lockgate`, which adds the devices.
+
+mod argument_table;
+pub mod backend;
+mod buffer;
+mod command_buffer;
+mod completion;
+mod compute_encoder;
+mod contents;
+mod device;
+mod error;
+mod event;
+mod format;
+mod heap;
+mod library;
+pub mod null;
+mod queue;
+mod residency;
+mod sampler;
+mod texture;
+
+pub use argument_table::{ARGUMENTS_MAX, ArgumentTable, BindingKey};
+pub use backend::{Backend, CommandTiming, DeviceInfo, SizeAndAlign, StorageMode};
+pub use buffer::{Buffer, BufferDescriptor};
+pub use command_buffer::{CommandAllocator, CommandBuffer, RESIDENCY_SETS_MAX};
+pub use compute_encoder::{
+    BlitCommandEncoder, BufferLayout, ComputeCommandEncoder, ComputePassDescriptor, DispatchType,
+    TextureOrigin,
+};
+pub use contents::{CommandBufferContents, PassInfo, UsedResource};
+pub use device::{Checking, Device, DeviceDescriptor, Report, ResourceKey};
+pub use error::{Error, ErrorKind, Result, SourceSpan};
+pub use event::{Event, Fence, SharedEvent, SharedEventListener};
+pub use format::PixelFormat;
+pub use heap::{Heap, HeapDescriptor, HeapType};
+pub use library::{BindingKind, ComputePipeline, Library, ReflectedBinding, Reflection, ShaderModule};
+pub use lockgate_sync::{
+    Barrier, BarrierScope, HazardTrackingMode, Model, RenderStages, Stages, VisibilityOptions,
+};
+pub use queue::{CommandQueue, CommandQueueDescriptor, Commit, CommitFeedback};
+pub use residency::ResidencySet;
+pub use sampler::{AddressMode, CompareFunction, FilterMode, Sampler, SamplerDescriptor};
+pub use texture::{Texture, TextureDescriptor, TextureType};

@@ -43,6 +43,6 @@ pub use graph::{Edge, Graph, SyncKind, SyncOp, Vertex, VertexId, VertexKind};
 pub use ids::{CommitId, EventId, FenceId, MemoryId, QueueId, ResourceId};
 pub use model::{ChainThroughEmptyPass, ConsumerTargets, EventScope, Model};
 pub use program::{HostStep, Program, QueueDescriptor, QueueKind, Run, Step};
-pub use recording::{Op, PassDescriptor, PassKind, Recording, Work};
+pub use recording::{Op, PassDescriptor, PassKind, Recorded, Recording, Work};
 pub use resource::{HazardTrackingMode, ResourceDescriptor, ResourceKind};
 pub use stages::{Barrier, BarrierReach, BarrierScope, RenderStages, Stage, Stages, VisibilityOptions};

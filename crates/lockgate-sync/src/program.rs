@@ -53,6 +53,9 @@ impl Default for QueueDescriptor {
 pub enum HostStep {
     /// Reads or writes memory.
     Access(Access),
+    /// Waits until no work taken so far touches the memory in conflict, then reads or writes it: what a runtime
+    /// does that never lets the host race the device.
+    AccessWhenIdle(Access),
     /// Sets a shared event; a value not above the current one does nothing.
     SignalEvent {
         /// Which event.

@@ -160,6 +160,23 @@ pub enum Op {
     },
 }
 
+/// Something that holds a [`Recording`]: a recording itself, or a runtime's command buffer around one.
+///
+/// ```
+/// use lockgate_sync::{Recorded, Recording};
+/// assert_eq!(Recording::new().recording().command_count(), 0);
+/// ```
+pub trait Recorded: std::fmt::Debug + Send + Sync {
+    /// The recording.
+    fn recording(&self) -> &Recording;
+}
+
+impl Recorded for Recording {
+    fn recording(&self) -> &Recording {
+        self
+    }
+}
+
 /// A command buffer, recorded.
 ///
 /// ```

@@ -51,6 +51,8 @@ struct Conflict {
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     conflicts: Vec<Conflict>,
+    /// The host waits for whatever conflicts with its access.
+    pub(crate) waits_for_conflicts: bool,
     edges: Vec<Edge>,
 }
 
@@ -136,7 +138,7 @@ impl Engine {
         actors: Actors,
         access: &Access,
         gate: &Gate,
-    ) -> VertexId {
+    ) -> (VertexId, Arc<Behind>) {
         let mut behind = Arc::new(gate.behind.clone());
         self.scratch.edges.clear();
         self.scratch.edges.extend_from_slice(&gate.waits);
@@ -145,7 +147,7 @@ impl Engine {
         let edges = &self.scratch.edges;
         let vertex = self.out.vertex(kind, |list| list.extend_from_slice(edges));
         self.remember(&actors, access, &behind, None, vertex);
-        vertex
+        (vertex, behind)
     }
 
     fn in_pass(&self, queue: usize) -> InPass {

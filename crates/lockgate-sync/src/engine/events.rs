@@ -120,7 +120,8 @@ impl Engine {
         let number = self.host.steps;
         self.host.steps += 1;
         match step {
-            HostStep::Access(access) => self.host_access(access, number),
+            HostStep::Access(access) => self.host_access(access, number, false),
+            HostStep::AccessWhenIdle(access) => self.host_access(access, number, true),
             HostStep::SignalEvent { event, value } => self.host_signal(event, value),
             HostStep::WaitForEvent { event, value } => {
                 if self.event_value(event) < value {
@@ -145,14 +146,19 @@ impl Engine {
         true
     }
 
-    fn host_access(&mut self, access: Access, step: u64) {
+    fn host_access(&mut self, access: Access, step: u64, when_idle: bool) {
         let number = self.host.accesses;
         self.host.accesses += 1;
         let gate = self.host_gate();
         let actor = Actor::Host { step };
         let actors =
             Actors { actor, stage: Stage::Host, lane: Engine::HOST, number, step: self.next_step - 1 };
-        let vertex = self.take_access_outside(VertexKind::Host { step }, actors, &access, &gate);
+        self.scratch.waits_for_conflicts = when_idle;
+        let (vertex, behind) = self.take_access_outside(VertexKind::Host { step }, actors, &access, &gate);
+        self.scratch.waits_for_conflicts = false;
+        if when_idle {
+            self.host.gate.behind.union(&behind);
+        }
         let by = SyncOp { kind: SyncKind::Commit, at: None };
         self.host.gate.behind.executed.insert(Engine::HOST, number);
         self.host.gate.behind.published.insert(Engine::HOST, number);
@@ -189,7 +195,7 @@ impl Engine {
         let step = self.next_step - 1;
         let actors = Actors { actor, stage: Stage::Display, lane: Engine::DISPLAY, number, step };
         let access = Access::whole(drawable, AccessKind::READ);
-        let vertex = self.take_access_outside(VertexKind::Display { present }, actors, &access, &gate);
+        let (vertex, _) = self.take_access_outside(VertexKind::Display { present }, actors, &access, &gate);
         let shown = &mut self.drawables.entry(drawable).or_default().shown;
         shown.add(Engine::DISPLAY, number, &Arc::new(gate.behind), vertex);
         shown.collapse(by, &mut self.out);

@@ -6,7 +6,9 @@
 use super::Engine;
 use super::frontier::Gate;
 use super::queue::BufferState;
-use crate::{AccessKind, CommitId, EventId, EventScope, Op, Recording, ResourceId, SyncKind, SyncOp};
+use crate::{
+    AccessKind, CommitId, EventId, EventScope, Op, Recorded, Recording, ResourceId, SyncKind, SyncOp,
+};
 use std::sync::Arc;
 
 /// What a queue holds until it is taken.
@@ -33,7 +35,7 @@ pub(crate) enum ItemKind {
 pub(crate) struct PendingBuffer {
     pub(crate) commit: CommitId,
     pub(crate) buffer: u32,
-    pub(crate) recording: Arc<Recording>,
+    pub(crate) recording: Arc<dyn Recorded>,
     /// The next operation.
     pub(crate) at: usize,
     /// Gates and works so far, kept while it waits inside; nothing before it has begun.
@@ -43,14 +45,14 @@ pub(crate) struct PendingBuffer {
 impl PendingBuffer {
     /// The wait it stands before, if it does.
     fn wait(&self) -> Option<(EventId, u64)> {
-        match self.recording.ops().get(self.at) {
+        match self.recording.recording().ops().get(self.at) {
             Some(&Op::WaitForEvent { event, value }) => Some((event, value)),
             _ => None,
         }
     }
 
     fn rest(&self) -> &[Op] {
-        self.recording.ops().get(self.at..).unwrap_or(&[])
+        self.recording.recording().ops().get(self.at..).unwrap_or(&[])
     }
 }
 
@@ -122,7 +124,8 @@ impl Engine {
             None => self.enter_buffer(queue, host),
         };
         self.queues[queue].gates_changed();
-        let recording = buffer.recording.clone();
+        let recorded = buffer.recording.clone();
+        let recording = recorded.recording();
         while let Some(op) = recording.ops().get(buffer.at) {
             if let Op::WaitForEvent { event, value } = *op {
                 if !without_order && self.event_value(event) < value {
@@ -134,7 +137,7 @@ impl Engine {
                 without_order = false;
             } else {
                 let at = (buffer.commit, buffer.buffer, buffer.at as u32);
-                self.take_op(queue, &recording, op, at, step);
+                self.take_op(queue, recording, op, at, step);
             }
             buffer.at += 1;
         }
@@ -207,7 +210,9 @@ impl Engine {
         let updates = |op: &Op| queue_wide(op) || matches!(op, Op::UpdateFence { .. });
         !buffer.rest().iter().any(waits)
             && !skipped.iter().any(|skipped| skipped.rest().iter().any(updates))
-            && !skipped.iter().any(|skipped| self.tracked_conflict(&skipped.recording, &buffer.recording))
+            && !skipped.iter().any(|skipped| {
+                self.tracked_conflict(skipped.recording.recording(), buffer.recording.recording())
+            })
     }
 
     fn tracked_conflict(&self, a: &Recording, b: &Recording) -> bool {

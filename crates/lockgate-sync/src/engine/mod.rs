@@ -22,7 +22,7 @@ mod resources;
 mod sync;
 
 use crate::{
-    CommitId, EventId, FenceId, Gap, Graph, HostStep, Misuse, Model, QueueDescriptor, QueueId, Recording,
+    CommitId, EventId, FenceId, Gap, Graph, HostStep, Misuse, Model, QueueDescriptor, QueueId, Recorded,
     ResourceId, SyncKind, SyncOp, VertexKind,
 };
 use command::Scratch;
@@ -144,7 +144,11 @@ impl Engine {
     }
 
     /// Commits command buffers, in order. A queue that does not exist takes nothing.
-    pub fn commit(&mut self, queue: QueueId, buffers: impl IntoIterator<Item = Arc<Recording>>) -> CommitId {
+    pub fn commit<R: Recorded + 'static>(
+        &mut self,
+        queue: QueueId,
+        buffers: impl IntoIterator<Item = Arc<R>>,
+    ) -> CommitId {
         let commit = CommitId(self.next_commit);
         self.next_commit += 1;
         let host = self.host_gate();

@@ -77,6 +77,16 @@ impl Engine {
         }
     }
 
+    /// Forgets an event that nobody can name any more.
+    pub fn remove_event(&mut self, event: crate::EventId) {
+        self.events.remove(&event);
+    }
+
+    /// Forgets a fence that nobody can name any more.
+    pub fn remove_fence(&mut self, fence: crate::FenceId) {
+        self.fences.remove(&fence);
+    }
+
     /// The resource with this id.
     pub fn resource(&self, id: ResourceId) -> Option<&ResourceDescriptor> {
         self.memories.get(id).map(|(resource, _)| resource)

@@ -1,0 +1,161 @@
+//! Argument tables: what kernels find at their bindings.
+
+use crate::buffer::Buffer;
+use crate::device::Device;
+use crate::{Sampler, Texture};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Most entries of a table: Metal's 31 buffers, 128 textures and 16 samplers together.
+pub const ARGUMENTS_MAX: usize = 175;
+
+/// A binding, by `@group` and `@binding` or by the name of its variable.
+///
+/// ```
+/// use lockgate_runtime::BindingKey;
+/// let (by_number, by_name): (BindingKey, BindingKey) = ((0, 2).into(), "input".into());
+/// assert_ne!(by_number, by_name);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BindingKey<'a> {
+    /// `@group(..) @binding(..)`.
+    Number(u32, u32),
+    /// The name of the variable.
+    Name(&'a str),
+}
+
+impl From<(u32, u32)> for BindingKey<'_> {
+    fn from((group, binding): (u32, u32)) -> Self {
+        BindingKey::Number(group, binding)
+    }
+}
+
+impl From<u32> for BindingKey<'_> {
+    /// A binding of group 0.
+    fn from(binding: u32) -> Self {
+        BindingKey::Number(0, binding)
+    }
+}
+
+impl<'a> From<&'a str> for BindingKey<'a> {
+    fn from(name: &'a str) -> Self {
+        BindingKey::Name(name)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Argument {
+    Buffer(Buffer, Range<u64>),
+    Texture(Texture),
+    Sampler(Sampler),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Key {
+    Number(u32, u32),
+    Name(Box<str>),
+}
+
+/// What kernels find at their bindings. Cheap to clone; all clones are one table. A dispatch captures it as it stands: later changes do not reach back
+/// (`semantics` 2.13). Contents of resources are read when the dispatch runs.
+///
+/// A name that a kernel does not have is ignored by it, so one table serves several kernels. Where a kernel's
+/// binding is set by number and by name, what was set last counts.
+///
+/// ```
+/// use lockgate_runtime::*;
+/// let device = Device::null();
+/// let buffer = device.new_buffer(&BufferDescriptor { size: 64, ..Default::default() })?;
+/// let table = device.new_argument_table();
+/// table.set_buffer("input", &buffer);
+/// table.set_buffer_range(1, &buffer, 16..32);
+/// assert_eq!(table.len(), 2);
+/// # Ok::<(), Error>(())
+/// ```
+#[doc(alias = "MTL4ArgumentTable")]
+#[derive(Clone, Debug, Default)]
+pub struct ArgumentTable(pub(crate) Arc<Mutex<Arguments>>);
+
+#[derive(Debug, Default)]
+pub(crate) struct Arguments {
+    /// In the order in which they were set; an entry that is set again moves to the end.
+    entries: Vec<(Key, Argument)>,
+    /// Counts changes, so that a dispatch can tell whether it has captured this state.
+    pub(crate) changes: u64,
+}
+
+impl Device {
+    /// An empty table.
+    #[doc(alias = "newArgumentTableWithDescriptor")]
+    pub fn new_argument_table(&self) -> ArgumentTable {
+        ArgumentTable::default()
+    }
+}
+
+impl ArgumentTable {
+    /// How many entries it has.
+    pub fn len(&self) -> usize {
+        self.lock().entries.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.lock().entries.is_empty()
+    }
+
+    /// Puts a whole buffer at a binding.
+    #[doc(alias = "setAddress")]
+    pub fn set_buffer<'a>(&self, key: impl Into<BindingKey<'a>>, buffer: &Buffer) {
+        self.set_buffer_range(key, buffer, 0..buffer.size());
+    }
+
+    /// Puts bytes of a buffer at a binding: the kernel sees nothing else of it. A range beyond the buffer is an
+    /// error of the dispatch that uses it.
+    pub fn set_buffer_range<'a>(&self, key: impl Into<BindingKey<'a>>, buffer: &Buffer, range: Range<u64>) {
+        self.lock().set(key.into(), Argument::Buffer(buffer.clone(), range));
+    }
+
+    /// Puts a texture or a view at a binding.
+    #[doc(alias = "setTexture")]
+    pub fn set_texture<'a>(&self, key: impl Into<BindingKey<'a>>, texture: &Texture) {
+        self.lock().set(key.into(), Argument::Texture(texture.clone()));
+    }
+
+    /// Puts a sampler at a binding.
+    #[doc(alias = "setSamplerState")]
+    pub fn set_sampler<'a>(&self, key: impl Into<BindingKey<'a>>, sampler: &Sampler) {
+        self.lock().set(key.into(), Argument::Sampler(sampler.clone()));
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Arguments> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Arguments {
+    /// What a binding finds: what was set last under its number or its name.
+    pub(crate) fn find(&self, group: u32, binding: u32, name: &str) -> Option<&Argument> {
+        let is = |key: &Key| match key {
+            Key::Number(g, b) => (*g, *b) == (group, binding),
+            Key::Name(n) => **n == *name,
+        };
+        self.entries.iter().rev().find(|(key, _)| is(key)).map(|(_, argument)| argument)
+    }
+
+    fn set(&mut self, key: BindingKey<'_>, argument: Argument) {
+        self.changes += 1;
+        let is = |own: &Key| match (own, key) {
+            (Key::Number(g, b), BindingKey::Number(group, binding)) => (*g, *b) == (group, binding),
+            (Key::Name(n), BindingKey::Name(name)) => **n == *name,
+            _ => false,
+        };
+        let key = match self.entries.iter().position(|(own, _)| is(own)) {
+            Some(at) => self.entries.remove(at).0,
+            None => match key {
+                BindingKey::Number(group, binding) => Key::Number(group, binding),
+                BindingKey::Name(name) => Key::Name(name.into()),
+            },
+        };
+        self.entries.push((key, argument));
+    }
+}

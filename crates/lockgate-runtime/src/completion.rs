@@ -1,0 +1,196 @@
+//! What the device has done, as the host can see it: commits, event values, and who waits for them.
+
+use crate::backend::{CommitReport, Observer};
+use lockgate_sync::{CommitId, EventId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+/// A commit on its way, shared by its handle and the device.
+#[derive(Debug, Default)]
+pub(crate) struct CommitState {
+    done: AtomicBool,
+    report: OnceLock<CommitReport>,
+}
+
+impl CommitState {
+    pub(crate) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// The commit was refused: nobody will run it.
+    pub(crate) fn refuse(&self) {
+        self.done.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn report(&self) -> Option<&CommitReport> {
+        self.report.get()
+    }
+}
+
+/// What happens when a commit is done or an event reaches a value.
+pub(crate) type Callback = Box<dyn FnOnce() + Send>;
+
+/// A callback with the thread that runs it.
+struct Waiter {
+    value: u64,
+    thread: Sender<Callback>,
+    callback: Box<dyn FnOnce(u64) + Send>,
+}
+
+/// The values of events, as the device has reported them.
+pub(crate) type Events = BTreeMap<EventId, u64>;
+
+#[derive(Default)]
+struct Inner {
+    commits: BTreeMap<CommitId, Arc<CommitState>>,
+    handlers: BTreeMap<CommitId, Vec<(Sender<Callback>, Callback)>>,
+    timed_out: BTreeSet<CommitId>,
+    events: Events,
+    waiters: BTreeMap<EventId, Vec<Waiter>>,
+}
+
+#[derive(Default)]
+pub(crate) struct Completions {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+impl Completions {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn begin(&self, commit: CommitId, state: Arc<CommitState>) {
+        self.lock().commits.insert(commit, state);
+    }
+
+    /// Runs `callback` on a thread once the commit is done, or at once.
+    pub(crate) fn when_done(&self, commit: CommitId, thread: Sender<Callback>, callback: Callback) {
+        let mut inner = self.lock();
+        if inner.commits.contains_key(&commit) {
+            inner.handlers.entry(commit).or_default().push((thread, callback));
+        } else {
+            // The thread has ended only if the device is going away.
+            let _ = thread.send(callback);
+        }
+    }
+
+    /// Runs `callback` on a thread once the event has the value, or at once.
+    pub(crate) fn when_signaled(
+        &self,
+        event: EventId,
+        value: u64,
+        thread: Sender<Callback>,
+        callback: Box<dyn FnOnce(u64) + Send>,
+    ) {
+        let mut inner = self.lock();
+        let reached = inner.events.get(&event).copied().unwrap_or(0);
+        let waiter = Waiter { value, thread, callback };
+        if reached >= value {
+            waiter.fire(reached);
+        } else {
+            inner.waiters.entry(event).or_default().push(waiter);
+        }
+    }
+
+    /// The oldest commit that is not done.
+    pub(crate) fn oldest(&self) -> Option<CommitId> {
+        self.lock().commits.keys().next().copied()
+    }
+
+    pub(crate) fn is_done(&self, commit: CommitId) -> bool {
+        !self.lock().commits.contains_key(&commit)
+    }
+
+    pub(crate) fn event_value(&self, event: EventId) -> u64 {
+        self.lock().events.get(&event).copied().unwrap_or(0)
+    }
+
+    /// The commit will end with a time-out, unless something worse happens to it.
+    pub(crate) fn time_out(&self, commits: impl IntoIterator<Item = CommitId>) {
+        self.lock().timed_out.extend(commits);
+    }
+
+    pub(crate) fn forget_event(&self, event: EventId) {
+        let mut inner = self.lock();
+        inner.events.remove(&event);
+        inner.waiters.remove(&event);
+    }
+
+    /// Wakes everybody who waits, to look again.
+    pub(crate) fn wake(&self) {
+        // Taking the lock makes sure that nobody is between looking and waiting.
+        drop(self.lock());
+        self.changed.notify_all();
+    }
+
+    /// Sleeps until something changes or the deadline has passed, unless `done` already. `done` is asked under
+    /// the lock, so no change falls between asking and sleeping.
+    pub(crate) fn sleep_unless(&self, deadline: Option<Instant>, done: &dyn Fn(&Events) -> bool) {
+        let inner = self.lock();
+        if done(&inner.events) {
+            return;
+        }
+        match deadline {
+            None => drop(self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner)),
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                drop(self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner));
+            }
+        }
+    }
+
+    pub(crate) fn ask(&self, done: &dyn Fn(&Events) -> bool) -> bool {
+        done(&self.lock().events)
+    }
+}
+
+impl Waiter {
+    fn fire(self, value: u64) {
+        let callback = self.callback;
+        // The listener is gone: nobody wants to know.
+        let _ = self.thread.send(Box::new(move || callback(value)));
+    }
+}
+
+impl Observer for Completions {
+    fn signaled(&self, event: EventId, value: u64) {
+        let mut inner = self.lock();
+        let reached = inner.events.entry(event).or_insert(0);
+        *reached = (*reached).max(value);
+        let reached = *reached;
+        if let Some(waiters) = inner.waiters.get_mut(&event) {
+            let mut due: Vec<Waiter> = waiters.extract_if(.., |waiter| waiter.value <= reached).collect();
+            due.sort_by_key(|waiter| waiter.value);
+            due.into_iter().for_each(|waiter| waiter.fire(reached));
+        }
+        drop(inner);
+        self.changed.notify_all();
+    }
+
+    fn completed(&self, commit: CommitId, mut report: CommitReport) {
+        let mut inner = self.lock();
+        if inner.timed_out.remove(&commit) && report.error.is_none() {
+            let message = "a wait for an event took too long and was given up; later work ran without it";
+            report.error = Some(crate::Error::new(crate::ErrorKind::Timeout, message));
+        }
+        if let Some(state) = inner.commits.remove(&commit) {
+            // A commit ends once.
+            let _ = state.report.set(report);
+            state.done.store(true, Ordering::Release);
+        }
+        for (thread, handler) in inner.handlers.remove(&commit).unwrap_or_default() {
+            // The thread has ended only if the device is going away.
+            let _ = thread.send(handler);
+        }
+        drop(inner);
+        self.changed.notify_all();
+    }
+
+    fn progressed(&self, _commit: CommitId) {
+        self.wake();
+    }
+}

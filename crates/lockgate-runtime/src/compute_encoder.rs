@@ -1,0 +1,790 @@
+//! Compute passes: dispatches, copies, fills, mipmaps, barriers and fences.
+//!
+//! Each call checks its arguments, tells the model what it touches, and appends a command for the device. The
+//! first mistake is kept in the command buffer; what is wrong is not recorded.
+
+use crate::argument_table::{Argument, ArgumentTable, Arguments};
+use crate::backend::{Binding, BufferSpan, Command, Grid, RowLayout, TextureSpan};
+use crate::buffer::Buffer;
+use crate::command_buffer::CommandBuffer;
+use crate::library::{BindingKind, ComputePipeline, PipelineInner, ReflectedBinding};
+use crate::{Error, ErrorKind, Fence, PixelFormat, Texture};
+use lockgate_sync::{
+    Access, AccessKind, Barrier, BarrierReach, BarrierScope, ResourceId, Stage, Stages, Texels, Work,
+};
+use std::ops::Range;
+use std::panic::Location;
+use std::sync::{Arc, Mutex};
+
+/// Whether commands of a compute pass may overlap.
+///
+/// ```
+/// assert_eq!(lockgate_runtime::DispatchType::default(), lockgate_runtime::DispatchType::Concurrent);
+/// ```
+#[doc(alias = "MTLDispatchType")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DispatchType {
+    /// They may: the only kind that Metal 4 has.
+    #[default]
+    Concurrent,
+    /// Each behaves as if it ended before the next starts: Metal 3's default.
+    Serial,
+}
+
+/// How a compute pass begins.
+///
+/// ```
+/// use lockgate_runtime::{ComputePassDescriptor, DispatchType};
+/// let pass = ComputePassDescriptor { dispatch_type: DispatchType::Serial, ..Default::default() };
+/// assert_eq!(pass.label, "");
+/// ```
+#[doc(alias = "MTLComputePassDescriptor")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ComputePassDescriptor<'a> {
+    /// Whether commands may overlap. Default: they may.
+    pub dispatch_type: DispatchType,
+    /// What messages and timelines call the pass.
+    pub label: &'a str,
+}
+
+/// A texel of a texture: where a copy begins.
+///
+/// ```
+/// let corner = lockgate_runtime::TextureOrigin { level: 1, ..Default::default() };
+/// assert_eq!(corner.origin, [0, 0, 0]);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TextureOrigin {
+    /// Mip level.
+    pub level: u32,
+    /// Array slice.
+    pub slice: u32,
+    /// Texel: x, y, z.
+    pub origin: [u32; 3],
+}
+
+/// How texels lie in a buffer.
+///
+/// ```
+/// let rows = lockgate_runtime::BufferLayout { bytes_per_row: 256, ..Default::default() };
+/// assert_eq!(rows.offset, 0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BufferLayout {
+    /// First byte.
+    pub offset: u64,
+    /// Bytes from row to row. 0: rows are packed.
+    pub bytes_per_row: u64,
+    /// Bytes from image to image of a 3D texture. 0: images are packed.
+    pub bytes_per_image: u64,
+}
+
+/// Records one compute pass. The pass ends with [`ComputeCommandEncoder::end_encoding`] or when it is dropped.
+///
+/// Commands of a concurrent pass may run at once and in any order, unless a barrier or tracking orders them.
+///
+/// ```
+/// use lockgate_runtime::*;
+/// let device = Device::null();
+/// let library = device.new_library(
+///     "@group(0) @binding(0) var<storage, read_write> data: array<u32>;
+///      @compute @workgroup_size(64) fn double(@builtin(global_invocation_id) id: vec3u) { data[id.x] *= 2u; }",
+/// )?;
+/// let pipeline = device.new_compute_pipeline(&library, "double")?;
+/// let buffer = device.new_buffer(&BufferDescriptor { size: 1024, ..Default::default() })?;
+/// let table = device.new_argument_table();
+/// table.set_buffer("data", &buffer);
+/// let allocator = device.new_command_allocator("");
+/// let mut commands = device.new_command_buffer("");
+/// commands.begin(&allocator);
+/// let mut encoder = commands.compute_command_encoder("twice");
+/// encoder.set_compute_pipeline(&pipeline);
+/// encoder.set_argument_table(&table);
+/// encoder.dispatch_threads([256, 1, 1]);
+/// encoder.intrapass_barrier(Barrier { after: Stages::DISPATCH, before: Stages::DISPATCH, ..Default::default() });
+/// encoder.dispatch_threads([256, 1, 1]);
+/// encoder.end_encoding();
+/// commands.end()?;
+/// # Ok::<(), Error>(())
+/// ```
+#[doc(alias = "MTL4ComputeCommandEncoder")]
+#[derive(Debug)]
+pub struct ComputeCommandEncoder<'a> {
+    buffer: &'a mut CommandBuffer,
+    pipeline: Option<ComputePipeline>,
+    table: Option<ArgumentTable>,
+    immediates: (u32, u32),
+    groups: String,
+    stages: Stages,
+    captured: Captured,
+    accesses: Vec<Access>,
+}
+
+/// The bindings of the last dispatch, which serve the next one if nothing has changed.
+#[derive(Debug, Default)]
+struct Captured {
+    pipeline: Option<Arc<PipelineInner>>,
+    table: Option<Arc<Mutex<Arguments>>>,
+    changes: u64,
+    bindings: (u32, u32),
+    pipeline_place: u32,
+}
+
+impl std::fmt::Debug for PipelineInner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PipelineInner")
+    }
+}
+
+/// Records one blit pass of Metal 3: copies and fills, ordered as encoded.
+///
+/// ```
+/// use lockgate_runtime::*;
+/// let device = Device::null();
+/// let buffer = device.new_buffer(&BufferDescriptor { size: 64, ..Default::default() })?;
+/// let allocator = device.new_command_allocator("");
+/// let mut commands = device.new_command_buffer("");
+/// commands.begin(&allocator);
+/// let mut encoder = commands.blit_command_encoder("clear, then copy");
+/// encoder.fill_buffer(&buffer, 0..32, 7);
+/// encoder.copy_buffer(&buffer, 0, &buffer, 32, 32);
+/// encoder.end_encoding();
+/// commands.end()?;
+/// # Ok::<(), Error>(())
+/// ```
+#[doc(alias = "MTLBlitCommandEncoder")]
+#[derive(Debug)]
+pub struct BlitCommandEncoder<'a>(pub(crate) ComputeCommandEncoder<'a>);
+
+impl Drop for ComputeCommandEncoder<'_> {
+    fn drop(&mut self) {
+        self.buffer.contents.recording.end_pass();
+        self.buffer.scratch = std::mem::take(&mut self.accesses);
+        self.buffer.groups = std::mem::take(&mut self.groups);
+    }
+}
+
+impl<'a> ComputeCommandEncoder<'a> {
+    pub(crate) fn new(buffer: &'a mut CommandBuffer) -> ComputeCommandEncoder<'a> {
+        let accesses = std::mem::take(&mut buffer.scratch);
+        let mut groups = std::mem::take(&mut buffer.groups);
+        groups.clear();
+        ComputeCommandEncoder {
+            buffer,
+            pipeline: None,
+            table: None,
+            immediates: (0, 0),
+            groups,
+            stages: Stages::empty(),
+            captured: Captured::default(),
+            accesses,
+        }
+    }
+
+    /// Ends the pass.
+    #[doc(alias = "endEncoding")]
+    pub fn end_encoding(self) {}
+
+    /// The stages of the commands encoded so far.
+    pub fn stages(&self) -> Stages {
+        self.stages
+    }
+
+    /// Labels of the next commands begin with this group's.
+    #[doc(alias = "pushDebugGroup")]
+    pub fn push_debug_group(&mut self, label: &str) {
+        self.groups.push_str(label);
+        self.groups.push('/');
+    }
+
+    /// Ends the last debug group.
+    #[doc(alias = "popDebugGroup")]
+    pub fn pop_debug_group(&mut self) {
+        let end = self.groups[..self.groups.len().saturating_sub(1)].rfind('/').map_or(0, |at| at + 1);
+        self.groups.truncate(end);
+    }
+
+    /// The kernel of the next dispatches.
+    #[doc(alias = "setComputePipelineState")]
+    pub fn set_compute_pipeline(&mut self, pipeline: &ComputePipeline) {
+        self.pipeline = Some(pipeline.clone());
+    }
+
+    /// The bindings of the next dispatches. Each dispatch captures the table as it then stands.
+    #[doc(alias = "setArgumentTable")]
+    pub fn set_argument_table(&mut self, table: &ArgumentTable) {
+        self.table = Some(table.clone());
+    }
+
+    /// The immediates of the next dispatches.
+    #[doc(alias = "setBytes")]
+    pub fn set_immediates<T: bytemuck::Pod>(&mut self, values: &[T]) {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        let start = self.buffer.contents.immediates.len();
+        self.buffer.contents.immediates.extend_from_slice(bytes);
+        self.immediates = (start as u32, bytes.len() as u32);
+    }
+
+    /// Runs the kernel with so many invocations along each axis. Workgroups at the end may be cut.
+    #[doc(alias = "dispatchThreads")]
+    #[track_caller]
+    pub fn dispatch_threads(&mut self, threads: [u32; 3]) {
+        self.dispatch(Grid::Threads(threads), None);
+    }
+
+    /// Runs the kernel with so many workgroups along each axis.
+    #[doc(alias = "dispatchThreadgroups")]
+    #[track_caller]
+    pub fn dispatch_threadgroups(&mut self, threadgroups: [u32; 3]) {
+        self.dispatch(Grid::Threadgroups(threadgroups), None);
+    }
+
+    /// Runs the kernel with as many workgroups as three `u32` in a buffer say when it runs. Counts above
+    /// [`max_threadgroups`](crate::DeviceInfo::max_threadgroups) fail the command buffer.
+    #[doc(alias = "dispatchThreadgroupsWithIndirectBuffer")]
+    #[track_caller]
+    pub fn dispatch_threadgroups_indirect(&mut self, arguments: &Buffer, offset: u64) {
+        let Some(span) = self.span(arguments, offset, 12) else { return };
+        if !offset.is_multiple_of(4) {
+            return self.fail(format!("indirect arguments at {offset} are not aligned to 4"));
+        }
+        let access = Access::bytes(arguments.key().id, offset, offset + 12, AccessKind::READ);
+        self.dispatch(Grid::Indirect(span), Some(access));
+    }
+
+    #[track_caller]
+    fn dispatch(&mut self, grid: Grid, reads: Option<Access>) {
+        self.buffer.require_recording();
+        let Some(pipeline) = self.pipeline.clone() else {
+            return self.fail("a dispatch needs a pipeline: call set_compute_pipeline first".into());
+        };
+        if let Grid::Threads(size) | Grid::Threadgroups(size) = grid
+            && !self.check_grid(&pipeline, grid, size)
+        {
+            return;
+        }
+        if !self.capture(&pipeline) {
+            return;
+        }
+        let reflection = pipeline.reflection();
+        if self.immediates.1 < reflection.immediates {
+            let (has, needs) = (self.immediates.1, reflection.immediates);
+            return self
+                .fail(format!("kernel `{}` takes {needs} bytes of immediates, not {has}", pipeline.label()));
+        }
+        let command = Command::Dispatch {
+            pipeline: self.captured.pipeline_place,
+            bindings: self.captured.bindings.0,
+            binding_count: self.captured.bindings.1,
+            grid,
+            immediates: self.immediates,
+        };
+        let kept = self.accesses.len();
+        self.accesses.extend(reads);
+        let accesses = std::mem::take(&mut self.accesses);
+        self.push(Stage::Dispatch, command, &accesses, pipeline.label(), Location::caller());
+        self.accesses = accesses;
+        self.accesses.truncate(kept);
+    }
+
+    fn check_grid(&mut self, pipeline: &ComputePipeline, grid: Grid, size: [u32; 3]) -> bool {
+        let max = self.buffer.device.info().max_threadgroups;
+        let group = pipeline.reflection().workgroup_size;
+        let threadgroups = |axis: usize| match grid {
+            Grid::Threads(_) => size[axis].div_ceil(group[axis].max(1)),
+            _ => size[axis],
+        };
+        let over = (0..3).find(|axis| threadgroups(*axis) > max);
+        if let Some(axis) = over {
+            let (label, count) = (pipeline.label(), threadgroups(axis));
+            self.fail(format!(
+                "`{label}`: {count} workgroups along axis {axis} exceed {max} (max_threadgroups)"
+            ));
+        }
+        over.is_none()
+    }
+
+    /// Writes the bindings of the pipeline as the table stands now, unless the last dispatch had the same.
+    fn capture(&mut self, pipeline: &ComputePipeline) -> bool {
+        let table = self.table.clone().unwrap_or_default();
+        let arguments = table.lock();
+        let same = self.captured.changes == arguments.changes
+            && self.captured.pipeline.as_ref().is_some_and(|p| Arc::ptr_eq(p, &pipeline.0))
+            && self.captured.table.as_ref().is_some_and(|t| Arc::ptr_eq(t, &table.0));
+        if same {
+            return true;
+        }
+        self.captured = Captured::default();
+        self.accesses.clear();
+        let first = self.buffer.contents.bindings.len();
+        for binding in &pipeline.reflection().bindings {
+            match arguments.find(binding.group, binding.binding, &binding.name) {
+                Some(argument) => {
+                    if let Err(message) = self.bind(binding, argument) {
+                        self.fail(format!("`{}`: {message}", pipeline.label()));
+                        return false;
+                    }
+                }
+                None => {
+                    let ReflectedBinding { group, binding, name, .. } = binding;
+                    let label = pipeline.label();
+                    self.fail(format!(
+                        "`{label}`: nothing is bound to `{name}` (@group({group}) @binding({binding}))"
+                    ));
+                    return false;
+                }
+            }
+        }
+        let count = self.buffer.contents.bindings.len() - first;
+        let pipeline_place = self.buffer.contents.pipeline(&pipeline.0.native);
+        self.captured = Captured {
+            pipeline: Some(pipeline.0.clone()),
+            table: Some(table.0.clone()),
+            changes: arguments.changes,
+            bindings: (first as u32, count as u32),
+            pipeline_place,
+        };
+        true
+    }
+
+    fn bind(&mut self, binding: &ReflectedBinding, argument: &Argument) -> Result<(), String> {
+        let name = &binding.name;
+        let mut kind = AccessKind::empty();
+        kind.set(AccessKind::READ, binding.reads);
+        kind.set(AccessKind::WRITE, binding.writes);
+        if binding.atomic {
+            kind = AccessKind::ATOMIC;
+        }
+        match (argument, binding.kind) {
+            (Argument::Buffer(buffer, range), BindingKind::Buffer { min_size }) => {
+                let size = range.end.saturating_sub(range.start);
+                let (label, length) = (buffer.label(), buffer.size());
+                if range.start > range.end || range.end > length {
+                    return Err(format!(
+                        "`{name}` is bound to {range:?} of buffer `{label}` of {length} bytes"
+                    ));
+                }
+                if size < min_size {
+                    return Err(format!(
+                        "`{name}` needs {min_size} bytes, and {size} of buffer `{label}` are bound"
+                    ));
+                }
+                if !range.start.is_multiple_of(4) {
+                    return Err(format!(
+                        "`{name}` is bound from byte {}, which is not aligned to 4",
+                        range.start
+                    ));
+                }
+                let resource = self.buffer.contents.resource(buffer.key());
+                let span = BufferSpan { resource, offset: range.start, size };
+                self.buffer.contents.bindings.push(Binding::Buffer(span));
+                if buffer.0.tracked || self.buffer.checking {
+                    self.accesses.push(Access::bytes(buffer.key().id, range.start, range.end, kind));
+                }
+            }
+            (Argument::Texture(texture), BindingKind::Texture) => {
+                let resource = self.buffer.contents.resource(texture.key());
+                self.buffer.contents.bindings.push(Binding::Texture { resource, view: texture.view });
+                if texture.inner.tracked || self.buffer.checking {
+                    let short = |(start, end): (u32, u32)| (start as u16, end as u16);
+                    let texels = Texels::range(short(texture.view.levels), short(texture.view.slices));
+                    self.accesses.push(Access::texels(texture.key().id, texels, kind));
+                }
+            }
+            (Argument::Sampler(sampler), BindingKind::Sampler) => {
+                let place = self.buffer.contents.sampler(&sampler.native);
+                self.buffer.contents.bindings.push(Binding::Sampler(place));
+            }
+            (argument, _) => {
+                let what = match argument {
+                    Argument::Buffer(..) => "a buffer",
+                    Argument::Texture(_) => "a texture",
+                    Argument::Sampler(_) => "a sampler",
+                };
+                return Err(format!("`{name}` is no {what}, but {what} is bound to it", what = what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies bytes from buffer to buffer. Within one buffer the ranges must be apart.
+    #[doc(alias = "copyFromBuffer")]
+    #[track_caller]
+    pub fn copy_buffer(&mut self, from: &Buffer, from_offset: u64, to: &Buffer, to_offset: u64, size: u64) {
+        let (Some(source), Some(target)) =
+            (self.span(from, from_offset, size), self.span(to, to_offset, size))
+        else {
+            return;
+        };
+        let overlap = from_offset.max(to_offset) < from_offset.min(to_offset).saturating_add(size);
+        if from.key() == to.key() && overlap {
+            return self.fail(format!("a copy within buffer `{}` overlaps itself", from.label()));
+        }
+        let accesses = [
+            Access::bytes(from.key().id, from_offset, from_offset + size, AccessKind::READ),
+            Access::bytes(to.key().id, to_offset, to_offset + size, AccessKind::WRITE),
+        ];
+        let needed = [from.0.tracked, to.0.tracked];
+        let command = Command::CopyBuffer { from: source, to: target };
+        self.blit(command, &accesses, needed, "copy", Location::caller());
+    }
+
+    /// Writes one byte over a range of a buffer.
+    #[doc(alias = "fillBuffer")]
+    #[track_caller]
+    pub fn fill_buffer(&mut self, buffer: &Buffer, range: Range<u64>, value: u8) {
+        let size = range.end.saturating_sub(range.start);
+        let Some(to) = self.span(buffer, range.start, size) else { return };
+        let access = Access::bytes(buffer.key().id, range.start, range.end, AccessKind::WRITE);
+        self.blit(
+            Command::FillBuffer { to, value },
+            &[access],
+            [buffer.0.tracked],
+            "fill",
+            Location::caller(),
+        );
+    }
+
+    /// Copies rows of a buffer into texels of a texture.
+    #[doc(alias = "copyFromBuffer")]
+    #[track_caller]
+    pub fn copy_buffer_to_texture(
+        &mut self,
+        from: &Buffer,
+        layout: BufferLayout,
+        to: &Texture,
+        at: TextureOrigin,
+        size: [u32; 3],
+    ) {
+        let Some(target) = self.texels(to, at, size) else { return };
+        let Some((source, rows)) = self.rows(from, layout, to.pixel_format(), size) else { return };
+        let end = source.offset + source.size;
+        let accesses = [
+            Access::bytes(from.key().id, source.offset, end, AccessKind::READ),
+            to.access(&target, AccessKind::WRITE),
+        ];
+        let command = Command::CopyBufferToTexture { from: source, layout: rows, to: target };
+        self.blit(command, &accesses, [from.0.tracked, to.inner.tracked], "copy", Location::caller());
+    }
+
+    /// Copies texels of a texture into rows of a buffer.
+    #[doc(alias = "copyFromTexture")]
+    #[track_caller]
+    pub fn copy_texture_to_buffer(
+        &mut self,
+        from: &Texture,
+        at: TextureOrigin,
+        size: [u32; 3],
+        to: &Buffer,
+        layout: BufferLayout,
+    ) {
+        let Some(source) = self.texels(from, at, size) else { return };
+        let Some((target, rows)) = self.rows(to, layout, from.pixel_format(), size) else { return };
+        let end = target.offset + target.size;
+        let accesses = [
+            from.access(&source, AccessKind::READ),
+            Access::bytes(to.key().id, target.offset, end, AccessKind::WRITE),
+        ];
+        let command = Command::CopyTextureToBuffer { from: source, to: target, layout: rows };
+        self.blit(command, &accesses, [from.inner.tracked, to.0.tracked], "copy", Location::caller());
+    }
+
+    /// Copies texels to a texture whose format has the same size. Within one subresource the boxes must be
+    /// apart.
+    #[doc(alias = "copyFromTexture")]
+    #[track_caller]
+    pub fn copy_texture(
+        &mut self,
+        from: &Texture,
+        from_at: TextureOrigin,
+        to: &Texture,
+        to_at: TextureOrigin,
+        size: [u32; 3],
+    ) {
+        let Some(source) = self.texels(from, from_at, size) else { return };
+        let Some(target) = self.texels(to, to_at, size) else { return };
+        if from.pixel_format().bytes_per_texel() != to.pixel_format().bytes_per_texel() {
+            let (a, b) = (from.pixel_format().name(), to.pixel_format().name());
+            return self.fail(format!(
+                "texels of {a} (`{}`) do not fit into {b} (`{}`)",
+                from.label(),
+                to.label()
+            ));
+        }
+        let accesses = [from.access(&source, AccessKind::READ), to.access(&target, AccessKind::WRITE)];
+        let texels = |access: &Access| access.region.texels();
+        if from.key() == to.key() && texels(&accesses[0]).overlaps(&texels(&accesses[1])) {
+            return self.fail(format!("a copy within texture `{}` overlaps itself", from.label()));
+        }
+        let command = Command::CopyTexture { from: source, to: target };
+        self.blit(command, &accesses, [from.inner.tracked, to.inner.tracked], "copy", Location::caller());
+    }
+
+    /// Fills all mip levels but the first, each from the one before.
+    #[doc(alias = "generateMipmapsForTexture")]
+    #[track_caller]
+    pub fn generate_mipmaps(&mut self, texture: &Texture) {
+        if !self.own(texture.inner.shared_ptr(), texture.label()) {
+            return;
+        }
+        if !texture.pixel_format().is_filterable() {
+            let name = texture.pixel_format().name();
+            return self.fail(format!("mipmaps of {name} (`{}`) cannot be generated", texture.label()));
+        }
+        let levels = texture.descriptor().mip_level_count as u16;
+        let slices = (0, texture.descriptor().slice_count() as u16);
+        let part = |levels, kind| Access::texels(texture.key().id, Texels::range(levels, slices), kind);
+        let both = AccessKind::READ | AccessKind::WRITE;
+        let accesses = [part((0, 1), AccessKind::READ), part((1, levels), both)];
+        let resource = self.buffer.contents.resource(texture.key());
+        let command = Command::GenerateMipmaps { resource };
+        let tracked = texture.inner.tracked;
+        self.blit(command, &accesses, [tracked, tracked], "mipmaps", Location::caller());
+    }
+
+    /// Later commands of this pass wait for earlier commands of this pass.
+    #[doc(alias = "barrierAfterEncoderStages")]
+    pub fn intrapass_barrier(&mut self, barrier: Barrier) {
+        let legal = Stages::DISPATCH | Stages::BLIT | Stages::ACCELERATION_STRUCTURE;
+        let foreign = |mask: Stages| mask != Stages::ALL && !(mask - legal).is_empty();
+        if foreign(barrier.after) || foreign(barrier.before) {
+            let (after, before) = (barrier.after, barrier.before);
+            return self.fail(format!(
+                "an intrapass barrier of a compute encoder takes dispatch, blit and acceleration structure; \
+                 it says after {after:?} before {before:?}"
+            ));
+        }
+        self.buffer.contents.recording.barrier(BarrierReach::Intrapass, barrier);
+    }
+
+    /// Later passes of the queue wait for this pass so far and for all earlier ones.
+    #[doc(alias = "barrierAfterStages")]
+    pub fn producer_barrier(&mut self, barrier: Barrier) {
+        self.buffer.contents.recording.barrier(BarrierReach::Producer, barrier);
+    }
+
+    /// The rest of this pass and all later passes of the queue wait for all earlier passes.
+    #[doc(alias = "barrierAfterQueueStages")]
+    pub fn consumer_barrier(&mut self, barrier: Barrier) {
+        self.buffer.contents.recording.barrier(BarrierReach::Consumer, barrier);
+    }
+
+    /// Metal 3: later dispatches wait for earlier ones of this pass and see what they wrote to resources in
+    /// the scope.
+    #[doc(alias = "memoryBarrierWithScope")]
+    pub fn memory_barrier_with_scope(&mut self, scope: BarrierScope) {
+        let all = Stages::DISPATCH;
+        self.buffer.contents.recording.memory_barrier_with_scope(all, all, scope);
+    }
+
+    /// Metal 3: the same for listed buffers and textures.
+    #[doc(alias = "memoryBarrierWithResources")]
+    pub fn memory_barrier_with_resources(&mut self, buffers: &[&Buffer], textures: &[&Texture]) {
+        let all = Stages::DISPATCH;
+        let buffers = buffers.iter().map(|buffer| buffer.key().id);
+        let list: Vec<ResourceId> = buffers.chain(textures.iter().map(|texture| texture.key().id)).collect();
+        self.buffer.contents.recording.memory_barrier_with_resources(all, all, &list);
+    }
+
+    /// The fence stands for these stages of this pass so far. In Metal 3 all stages: [`Stages::ALL`].
+    #[doc(alias = "updateFence")]
+    pub fn update_fence(&mut self, fence: &Fence, after: Stages) {
+        if self.own(Arc::as_ptr(&fence.0.shared).cast(), fence.label()) {
+            self.buffer.contents.recording.update_fence(fence.0.id, after);
+        }
+    }
+
+    /// These stages of the rest of this pass wait for all earlier updates of the fence on this queue.
+    #[doc(alias = "waitForFence")]
+    pub fn wait_for_fence(&mut self, fence: &Fence, before: Stages) {
+        if self.own(Arc::as_ptr(&fence.0.shared).cast(), fence.label()) {
+            self.buffer.contents.recording.wait_for_fence(fence.0.id, before);
+        }
+    }
+
+    fn fail(&mut self, message: String) {
+        self.buffer.contents.fail(Error::new(ErrorKind::Invalid, message));
+    }
+
+    /// Records a command of the blit stage; `needed` says which accesses tracking needs to know.
+    fn blit<const N: usize>(
+        &mut self,
+        command: Command,
+        accesses: &[Access; N],
+        needed: [bool; N],
+        label: &str,
+        origin: &'static Location<'static>,
+    ) {
+        let mut kept = [accesses[0]; N];
+        let mut count = 0;
+        for (access, needed) in accesses.iter().zip(needed) {
+            if needed || self.buffer.checking {
+                kept[count] = *access;
+                count += 1;
+            }
+        }
+        self.push(Stage::Blit, command, &kept[..count], label, origin);
+    }
+
+    fn push(
+        &mut self,
+        stage: Stage,
+        command: Command,
+        accesses: &[Access],
+        label: &str,
+        origin: &'static Location<'static>,
+    ) {
+        self.buffer.require_recording();
+        self.stages |= stage.mask();
+        let contents = &mut self.buffer.contents;
+        contents.recording.command(&[Work::new(stage, accesses)]);
+        contents.push(command, label, &self.groups, origin);
+    }
+
+    fn own(&mut self, shared: *const (), label: &str) -> bool {
+        let own = Arc::as_ptr(&self.buffer.device.0).cast::<()>() == shared;
+        if !own {
+            self.fail(format!("`{label}` belongs to another device"));
+        }
+        own
+    }
+
+    fn span(&mut self, buffer: &Buffer, offset: u64, size: u64) -> Option<BufferSpan> {
+        if !self.own(Arc::as_ptr(&buffer.0.shared).cast(), buffer.label()) {
+            return None;
+        }
+        let length = buffer.size();
+        if offset.checked_add(size).is_none_or(|end| end > length) {
+            let (end, label) = (offset.saturating_add(size), buffer.label());
+            self.fail(format!(
+                "bytes {offset}..{end} are beyond the end of buffer `{label}` of {length} bytes"
+            ));
+            return None;
+        }
+        let resource = self.buffer.contents.resource(buffer.key());
+        Some(BufferSpan { resource, offset, size })
+    }
+
+    /// A box of texels of a view as a box of its texture.
+    fn texels(&mut self, texture: &Texture, at: TextureOrigin, size: [u32; 3]) -> Option<TextureSpan> {
+        if !self.own(texture.inner.shared_ptr(), texture.label()) {
+            return None;
+        }
+        let slices = texture.view.slices.1 - texture.view.slices.0;
+        let has = texture.level_size(at.level);
+        let fits = |axis: usize| at.origin[axis].checked_add(size[axis]).is_some_and(|end| end <= has[axis]);
+        let inside = at.level < texture.mip_level_count() && at.slice < slices && (0..3).all(fits);
+        if !inside || size.contains(&0) {
+            let label = texture.label();
+            self.fail(format!(
+                "{size:?} texels at {:?} of level {}, slice {} are not inside texture `{label}` ({has:?})",
+                at.origin, at.level, at.slice
+            ));
+            return None;
+        }
+        let resource = self.buffer.contents.resource(texture.key());
+        let (level, slice) = (at.level + texture.view.levels.0, at.slice + texture.view.slices.0);
+        Some(TextureSpan { resource, level, slice, origin: at.origin, size })
+    }
+
+    /// The bytes that rows of texels take in a buffer, from the first to the last.
+    fn rows(
+        &mut self,
+        buffer: &Buffer,
+        layout: BufferLayout,
+        format: PixelFormat,
+        size: [u32; 3],
+    ) -> Option<(BufferSpan, RowLayout)> {
+        let [width, height, depth] = size.map(u64::from);
+        let packed = width * u64::from(format.bytes_per_texel());
+        let bytes_per_row = if layout.bytes_per_row == 0 { packed } else { layout.bytes_per_row };
+        let image = bytes_per_row.checked_mul(height);
+        let bytes_per_image = if layout.bytes_per_image == 0 { image? } else { layout.bytes_per_image };
+        if bytes_per_row < packed || image.is_none_or(|image| depth > 1 && bytes_per_image < image) {
+            self.fail(format!(
+                "{bytes_per_row} bytes per row and {bytes_per_image} per image do not hold {size:?} texels of {}",
+                format.name()
+            ));
+            return None;
+        }
+        let images = bytes_per_image.checked_mul(depth - 1);
+        let total = images.and_then(|images| images.checked_add(bytes_per_row * (height - 1) + packed));
+        let span = self.span(buffer, layout.offset, total.unwrap_or(u64::MAX))?;
+        Some((span, RowLayout { bytes_per_row, bytes_per_image }))
+    }
+}
+
+impl BlitCommandEncoder<'_> {
+    /// Ends the pass.
+    #[doc(alias = "endEncoding")]
+    pub fn end_encoding(self) {}
+
+    /// See [`ComputeCommandEncoder::copy_buffer`].
+    #[track_caller]
+    pub fn copy_buffer(&mut self, from: &Buffer, from_offset: u64, to: &Buffer, to_offset: u64, size: u64) {
+        self.0.copy_buffer(from, from_offset, to, to_offset, size);
+    }
+
+    /// See [`ComputeCommandEncoder::fill_buffer`].
+    #[track_caller]
+    pub fn fill_buffer(&mut self, buffer: &Buffer, range: Range<u64>, value: u8) {
+        self.0.fill_buffer(buffer, range, value);
+    }
+
+    /// See [`ComputeCommandEncoder::copy_buffer_to_texture`].
+    #[track_caller]
+    pub fn copy_buffer_to_texture(
+        &mut self,
+        from: &Buffer,
+        layout: BufferLayout,
+        to: &Texture,
+        at: TextureOrigin,
+        size: [u32; 3],
+    ) {
+        self.0.copy_buffer_to_texture(from, layout, to, at, size);
+    }
+
+    /// See [`ComputeCommandEncoder::copy_texture_to_buffer`].
+    #[track_caller]
+    pub fn copy_texture_to_buffer(
+        &mut self,
+        from: &Texture,
+        at: TextureOrigin,
+        size: [u32; 3],
+        to: &Buffer,
+        layout: BufferLayout,
+    ) {
+        self.0.copy_texture_to_buffer(from, at, size, to, layout);
+    }
+
+    /// See [`ComputeCommandEncoder::copy_texture`].
+    #[track_caller]
+    pub fn copy_texture(
+        &mut self,
+        from: &Texture,
+        from_at: TextureOrigin,
+        to: &Texture,
+        to_at: TextureOrigin,
+        size: [u32; 3],
+    ) {
+        self.0.copy_texture(from, from_at, to, to_at, size);
+    }
+
+    /// See [`ComputeCommandEncoder::generate_mipmaps`].
+    #[track_caller]
+    pub fn generate_mipmaps(&mut self, texture: &Texture) {
+        self.0.generate_mipmaps(texture);
+    }
+
+    /// See [`ComputeCommandEncoder::update_fence`]: the whole pass so far.
+    #[doc(alias = "updateFence")]
+    pub fn update_fence(&mut self, fence: &Fence) {
+        self.0.update_fence(fence, Stages::ALL);
+    }
+
+    /// See [`ComputeCommandEncoder::wait_for_fence`]: the whole rest of the pass.
+    #[doc(alias = "waitForFence")]
+    pub fn wait_for_fence(&mut self, fence: &Fence) {
+        self.0.wait_for_fence(fence, Stages::ALL);
+    }
+}

@@ -1,0 +1,456 @@
+//! The device: makes everything, orders everything at commit, and knows what is still in use.
+
+use crate::backend::{Backend, CommitReport, DeviceInfo, Native, Observer, Submission, SubmittedBuffer};
+use crate::completion::{Callback, CommitState, Completions, Events};
+use crate::{CommandBufferContents, Error, ErrorKind, Result};
+use lockgate_sync::{
+    CommitId, Engine, EngineDescriptor, EventId, FenceId, Gap, HostStep, MemoryId, Misuse, Model, QueueId,
+    ResourceDescriptor, ResourceId, Taken,
+};
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Whether conflicts of untracked resources are looked for.
+///
+/// ```
+/// assert_eq!(lockgate_runtime::Checking::default(), lockgate_runtime::Checking::Off);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Checking {
+    /// No: untracked resources cost nothing.
+    #[default]
+    Off,
+    /// Yes: [`Device::take_report`] tells what was found. Nothing else changes.
+    Collect,
+}
+
+/// How a device is opened.
+///
+/// ```
+/// use lockgate_runtime::{Checking, DeviceDescriptor};
+/// let descriptor = DeviceDescriptor { checking: Checking::Collect, ..DeviceDescriptor::default() };
+/// assert_eq!(descriptor.event_timeout.as_secs(), 4);
+/// ```
+#[derive(Clone, Debug)]
+pub struct DeviceDescriptor {
+    /// The switches of the model.
+    pub model: Model,
+    /// Whether conflicts of untracked resources are looked for. Default: off.
+    pub checking: Checking,
+    /// How long a host may stand before a wait for an event that nothing brings until the wait is given up
+    /// (A19). Default: 4 s.
+    pub event_timeout: Duration,
+}
+
+impl Default for DeviceDescriptor {
+    fn default() -> DeviceDescriptor {
+        let event_timeout = Duration::from_secs(4);
+        DeviceDescriptor { model: Model::default(), checking: Checking::Off, event_timeout }
+    }
+}
+
+/// What checking has found since it was last asked.
+///
+/// ```
+/// let report = lockgate_runtime::Device::null().take_report();
+/// assert!(report.gaps.is_empty());
+/// ```
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Conflicting accesses that nothing orders.
+    pub gaps: Vec<Gap>,
+    /// Calls that mean nothing or cannot work.
+    pub misuse: Vec<Misuse>,
+}
+
+/// A resource in the table of a device: an id that is used again, and a generation that is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResourceKey {
+    /// Position in the table.
+    pub id: ResourceId,
+    /// How many resources were made before it.
+    pub generation: u64,
+}
+
+/// A GPU, or something that acts as one. Cheap to clone; all clones are one device.
+///
+/// ```
+/// use lockgate_runtime::Device;
+/// let device = Device::null();
+/// let buffer = device.new_buffer_with_data(&[1u32, 2, 3]).unwrap();
+/// assert_eq!(buffer.read::<u32>(0, 3).unwrap(), [1, 2, 3]);
+/// ```
+#[doc(alias = "MTLDevice")]
+#[derive(Clone)]
+pub struct Device(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) descriptor: DeviceDescriptor,
+    pub(crate) completions: Arc<Completions>,
+    state: Mutex<State>,
+    callbacks: OnceLock<Sender<Callback>>,
+    /// Commits whose handles are gone; emptied under the state's lock.
+    released: Mutex<Vec<CommitId>>,
+}
+
+/// What is kept until no commit that was made before needs it.
+enum Dropped {
+    Resource(ResourceId),
+    Memory(MemoryId),
+    Fence(FenceId),
+    Event(EventId),
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u64,
+    native: Option<Native>,
+}
+
+pub(crate) struct State {
+    pub(crate) engine: Engine,
+    slots: Vec<Slot>,
+    made: u64,
+    dropped: Vec<(CommitId, Dropped)>,
+    /// Commits in flight that touch a memory.
+    users: BTreeMap<MemoryId, Vec<CommitId>>,
+    /// Commits of each queue that the engine has not taken whole.
+    waiting: Vec<(QueueId, CommitId)>,
+    taken: Taken,
+    report: Report,
+    next_commit: u64,
+    fences: u32,
+    events: u32,
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Device").field(&self.info().name).finish()
+    }
+}
+
+impl Device {
+    /// Opens a device on a backend.
+    pub fn new(backend: Box<dyn Backend>, descriptor: DeviceDescriptor) -> Device {
+        let completions = Arc::new(Completions::default());
+        backend.set_observer(completions.clone());
+        let engine = Engine::new(EngineDescriptor { model: descriptor.model, ..Default::default() });
+        let state = State {
+            engine,
+            slots: Vec::new(),
+            made: 0,
+            dropped: Vec::new(),
+            users: BTreeMap::new(),
+            waiting: Vec::new(),
+            taken: Taken::default(),
+            report: Report::default(),
+            next_commit: 0,
+            fences: 0,
+            events: 0,
+        };
+        Device(Arc::new(Shared {
+            backend,
+            descriptor,
+            completions,
+            state: Mutex::new(state),
+            callbacks: OnceLock::new(),
+            released: Mutex::new(Vec::new()),
+        }))
+    }
+
+    /// A device that completes everything and runs nothing: for tests, and for measuring recording.
+    pub fn null() -> Device {
+        Device::new(Box::new(crate::null::NullBackend::default()), DeviceDescriptor::default())
+    }
+
+    /// What it is and can do.
+    pub fn info(&self) -> &DeviceInfo {
+        self.0.backend.info()
+    }
+
+    /// What checking has found since the last call. Misuse is found even if checking is off.
+    pub fn take_report(&self) -> Report {
+        std::mem::take(&mut self.0.state().report)
+    }
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves the tables as they were between two operations.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn checking(&self) -> bool {
+        self.descriptor.checking != Checking::Off
+    }
+
+    /// The thread that runs feedback handlers, one after the other.
+    pub(crate) fn callbacks(&self) -> Sender<Callback> {
+        self.callbacks.get_or_init(callback_thread).clone()
+    }
+
+    /// The host will not ask for this commit any more.
+    pub(crate) fn release(&self, commit: CommitId) {
+        self.released.lock().unwrap_or_else(PoisonError::into_inner).push(commit);
+    }
+
+    /// Does something with the engine and hands the device what comes of it.
+    pub(crate) fn with_engine<T>(&self, act: impl FnOnce(&mut Engine) -> T) -> T {
+        let mut state = self.state();
+        let result = act(&mut state.engine);
+        // Without a commit there is nothing that a device could refuse.
+        let _ = self.flush(&mut state, Submission::default());
+        drop(state);
+        self.completions.wake();
+        result
+    }
+
+    pub(crate) fn new_resource(&self, resource: ResourceDescriptor, native: Native) -> ResourceKey {
+        let mut state = self.state();
+        let id = state.engine.add_resource(resource);
+        let generation = state.made;
+        state.made += 1;
+        if state.slots.len() <= id.index() {
+            state.slots.resize_with(id.index() + 1, Slot::default);
+        }
+        state.slots[id.index()] = Slot { generation, native: Some(native) };
+        ResourceKey { id, generation }
+    }
+
+    pub(crate) fn new_memory(&self) -> MemoryId {
+        self.state().engine.add_memory()
+    }
+
+    pub(crate) fn new_fence(&self) -> FenceId {
+        let mut state = self.state();
+        state.fences += 1;
+        FenceId(state.fences - 1)
+    }
+
+    pub(crate) fn new_event(&self) -> EventId {
+        let mut state = self.state();
+        state.events += 1;
+        EventId(state.events - 1)
+    }
+
+    pub(crate) fn drop_resource(&self, key: ResourceKey) {
+        let mut state = self.state();
+        let slot = &mut state.slots[key.id.index()];
+        if slot.generation == key.generation {
+            slot.native = None;
+            let after = CommitId(state.next_commit);
+            state.dropped.push((after, Dropped::Resource(key.id)));
+        }
+    }
+
+    pub(crate) fn drop_memory(&self, memory: MemoryId) {
+        let mut state = self.state();
+        let after = CommitId(state.next_commit);
+        state.dropped.push((after, Dropped::Memory(memory)));
+    }
+
+    pub(crate) fn drop_fence(&self, fence: FenceId) {
+        let mut state = self.state();
+        let after = CommitId(state.next_commit);
+        state.dropped.push((after, Dropped::Fence(fence)));
+    }
+
+    pub(crate) fn drop_event(&self, event: EventId) {
+        let mut state = self.state();
+        let after = CommitId(state.next_commit);
+        state.dropped.push((after, Dropped::Event(event)));
+    }
+
+    /// Commits command buffers. Everything that they name is held until they are done.
+    pub(crate) fn commit(
+        &self,
+        queue: QueueId,
+        buffers: &[Arc<CommandBufferContents>],
+        commit_state: Arc<CommitState>,
+    ) -> Result<CommitId> {
+        let mut state = self.state();
+        let submitted: Vec<SubmittedBuffer> =
+            buffers.iter().map(|contents| state.resolve(contents)).collect::<Result<_>>()?;
+        state.reap(&self.completions);
+        for commit in self.released.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            state.engine.retire(commit);
+        }
+        let commit = CommitId(state.next_commit);
+        state.next_commit += 1;
+        state.note_users(commit, buffers, &self.completions);
+        self.completions.begin(commit, commit_state);
+        state.engine.commit(queue, buffers.iter().cloned());
+        state.waiting.push((queue, commit));
+        let submission = Submission { commits: vec![(commit, submitted)], ..Submission::default() };
+        let result = self.flush(&mut state, submission);
+        drop(state);
+        self.completions.wake();
+        if let Err(error) = result {
+            // The device would not take it, so it is over: what waits for it goes on with the error.
+            self.completions.completed(commit, CommitReport { error: Some(error), commands: Vec::new() });
+        }
+        Ok(commit)
+    }
+
+    /// Hands the device what the engine has brought forth, and keeps what it has found.
+    fn flush(&self, state: &mut State, mut submission: Submission) -> Result<()> {
+        let State { engine, taken, report, waiting, .. } = state;
+        engine.take_into(taken);
+        waiting.retain(|(_, commit)| !engine.is_taken(*commit));
+        if self.checking() {
+            report.gaps.append(&mut taken.gaps);
+        }
+        report.misuse.append(&mut taken.misuse);
+        if taken.graph.vertices.is_empty() && submission.commits.is_empty() {
+            return Ok(());
+        }
+        submission.graph = std::mem::take(&mut taken.graph);
+        self.backend.submit(submission)
+    }
+
+    /// Waits until `done`. Lends this thread to the device, and gives up waits for events that nothing brings.
+    /// Returns whether it is done.
+    pub(crate) fn wait(&self, timeout: Option<Duration>, done: &dyn Fn(&Events) -> bool) -> bool {
+        let begin = Instant::now();
+        let deadline = timeout.and_then(|timeout| begin.checked_add(timeout));
+        let mut give_up = begin + self.descriptor.event_timeout;
+        let asked = || self.completions.ask(done);
+        loop {
+            self.backend.help(&asked);
+            if asked() {
+                return true;
+            }
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                return false;
+            }
+            if now >= give_up {
+                self.give_up_a_wait();
+                give_up = now + self.descriptor.event_timeout;
+            }
+            let until = deadline.map_or(give_up, |deadline| deadline.min(give_up));
+            self.completions.sleep_unless(Some(until), done);
+        }
+    }
+
+    /// The oldest wait for an event that blocks a queue is given up (A19).
+    fn give_up_a_wait(&self) {
+        let mut state = self.state();
+        let blocked: Vec<QueueId> = state.engine.blocked_queues().collect();
+        let late = state.waiting.iter().filter(|(queue, _)| blocked.contains(queue));
+        self.completions.time_out(late.map(|(_, commit)| *commit));
+        if state.engine.break_wait() {
+            log::warn!("a wait for an event was given up after {:?}", self.descriptor.event_timeout);
+        }
+        // Without a commit there is nothing that a device could refuse.
+        let _ = self.flush(&mut state, Submission::default());
+    }
+
+    /// Waits until the device touches a memory no more, then does something while it stays so.
+    pub(crate) fn with_idle_memory<T>(
+        &self,
+        memory: MemoryId,
+        wait: bool,
+        act: impl FnOnce(&mut Engine) -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            let mut state = self.state();
+            let busy = state.busy_commits(memory, &*self.backend, &self.completions);
+            let Some(&commit) = busy.first() else {
+                let result = act(&mut state.engine);
+                // Without a commit there is nothing that a device could refuse.
+                let _ = self.flush(&mut state, Submission::default());
+                return result;
+            };
+            drop(state);
+            if !wait {
+                let message = format!("the device is using this memory (commit {})", commit.0);
+                return Err(Error::new(ErrorKind::InUse, message));
+            }
+            self.wait(None, &|_| !self.backend.is_busy(commit));
+        }
+    }
+
+    /// The host has seen the commit end.
+    pub(crate) fn observe_commit(&self, commit: CommitId) {
+        self.with_engine(|engine| engine.host(HostStep::WaitForCommit { commit: commit.0 }));
+    }
+}
+
+impl State {
+    /// Looks up everything that a command buffer names.
+    fn resolve(&self, contents: &Arc<CommandBufferContents>) -> Result<SubmittedBuffer> {
+        let native = |key: &ResourceKey| {
+            let slot = self.slots.get(key.id.index()).filter(|slot| slot.generation == key.generation);
+            slot.and_then(|slot| slot.native.clone()).ok_or_else(|| {
+                let label = contents.label();
+                Error::invalid(format!("command buffer `{label}` uses a resource that was dropped"))
+            })
+        };
+        Ok(SubmittedBuffer {
+            contents: contents.clone(),
+            resources: contents.resources().iter().map(|used| native(&used.key)).collect::<Result<_>>()?,
+            samplers: contents.samplers().to_vec(),
+            pipelines: contents.pipelines().to_vec(),
+        })
+    }
+
+    fn note_users(&mut self, commit: CommitId, buffers: &[Arc<CommandBufferContents>], done: &Completions) {
+        for used in buffers.iter().flat_map(|buffer| buffer.resources()) {
+            let Some(resource) = self.engine.resource(used.key.id) else { continue };
+            let users = self.users.entry(resource.memory).or_default();
+            if users.last() == Some(&commit) {
+                continue;
+            }
+            if users.len() >= 16 {
+                users.retain(|commit| !done.is_done(*commit));
+            }
+            users.push(commit);
+        }
+    }
+
+    fn busy_commits(&mut self, memory: MemoryId, backend: &dyn Backend, done: &Completions) -> Vec<CommitId> {
+        let Some(users) = self.users.get_mut(&memory) else { return Vec::new() };
+        users.retain(|commit| !done.is_done(*commit));
+        users.iter().copied().filter(|commit| backend.is_busy(*commit)).collect()
+    }
+
+    /// Removes what was dropped before the oldest commit that is still in flight.
+    fn reap(&mut self, completions: &Completions) {
+        let oldest = completions.oldest();
+        let State { dropped, engine, users, .. } = self;
+        dropped.retain(|(after, what)| {
+            if oldest.is_some_and(|oldest| oldest < *after) {
+                return true;
+            }
+            match what {
+                Dropped::Resource(id) => engine.remove_resource(*id),
+                Dropped::Memory(id) => {
+                    engine.remove_memory(*id);
+                    users.remove(id);
+                }
+                Dropped::Fence(id) => engine.remove_fence(*id),
+                Dropped::Event(id) => {
+                    engine.remove_event(*id);
+                    completions.forget_event(*id);
+                }
+            }
+            false
+        });
+    }
+}
+
+/// A thread that runs callbacks in the order they come, until nobody can send any more.
+pub(crate) fn callback_thread() -> Sender<Callback> {
+    let (sender, receiver) = channel::<Callback>();
+    let run = move || receiver.into_iter().for_each(|callback| callback());
+    let spawned = std::thread::Builder::new().name("lockgate callbacks".into()).spawn(run);
+    if let Err(error) = spawned {
+        log::error!("callbacks cannot run: {error}");
+    }
+    sender
+}

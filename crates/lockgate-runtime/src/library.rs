@@ -1,0 +1,375 @@
+//! Kernels: WGSL in, pipelines with reflection out.
+
+use crate::backend::{ComputePipelineSource, Native};
+use crate::device::Device;
+use crate::error::SourceSpan;
+use crate::{Error, ErrorKind, Result};
+use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// A module of kernels: parsed, validated, with its source.
+pub struct ShaderModule {
+    /// What naga made of it.
+    pub module: naga::Module,
+    /// What naga knows about it.
+    pub info: ModuleInfo,
+    /// The WGSL.
+    pub source: String,
+}
+
+/// Kernels of one WGSL source. Cheap to clone.
+///
+/// ```
+/// let device = lockgate_runtime::Device::null();
+/// let library = device.new_library("@compute @workgroup_size(64) fn double() {}")?;
+/// assert_eq!(library.function_names(), ["double"]);
+/// # Ok::<(), lockgate_runtime::Error>(())
+/// ```
+#[doc(alias = "MTLLibrary")]
+#[derive(Clone)]
+pub struct Library(Arc<ShaderModule>);
+
+impl fmt::Debug for Library {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Library").field(&self.function_names()).finish()
+    }
+}
+
+/// What a binding holds.
+///
+/// ```
+/// assert_ne!(lockgate_runtime::BindingKind::Buffer { min_size: 4 }, lockgate_runtime::BindingKind::Sampler);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BindingKind {
+    /// A buffer of at least so many bytes.
+    Buffer {
+        /// The least that the kernel needs: one element of a runtime-sized array.
+        min_size: u64,
+    },
+    /// A texture.
+    Texture,
+    /// A sampler.
+    Sampler,
+}
+
+/// A resource of a kernel, as WGSL declares and uses it.
+///
+/// ```
+/// let device = lockgate_runtime::Device::null();
+/// let source = "@group(1) @binding(2) var<storage, read_write> sums: array<u32>;
+///     @compute @workgroup_size(1) fn main() { sums[0] = 1u; }";
+/// let pipeline = device.new_compute_pipeline(&device.new_library(source)?, "main")?;
+/// let sums = &pipeline.reflection().bindings[0];
+/// assert_eq!((sums.group, sums.binding, sums.name.as_str()), (1, 2, "sums"));
+/// assert!(sums.writes && !sums.reads);
+/// # Ok::<(), lockgate_runtime::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReflectedBinding {
+    /// `@group`.
+    pub group: u32,
+    /// `@binding`.
+    pub binding: u32,
+    /// Name of the variable.
+    pub name: String,
+    /// What it holds.
+    pub kind: BindingKind,
+    /// Whether the kernel may load from it.
+    pub reads: bool,
+    /// Whether the kernel may store to it.
+    pub writes: bool,
+    /// Whether the kernel touches it by atomic operations alone.
+    pub atomic: bool,
+}
+
+/// What a kernel takes.
+///
+/// ```
+/// let device = lockgate_runtime::Device::null();
+/// let library = device.new_library("@compute @workgroup_size(8, 4) fn main() {}")?;
+/// let reflection = device.new_compute_pipeline(&library, "main")?.reflection().clone();
+/// assert_eq!(reflection.workgroup_size, [8, 4, 1]);
+/// # Ok::<(), lockgate_runtime::Error>(())
+/// ```
+#[doc(alias = "MTLComputePipelineReflection")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reflection {
+    /// `@workgroup_size`; an axis given by an override constant says 0.
+    pub workgroup_size: [u32; 3],
+    /// The bindings that it uses, by group and binding.
+    pub bindings: Vec<ReflectedBinding>,
+    /// Bytes of immediates that it takes.
+    pub immediates: u32,
+}
+
+/// A kernel ready to run. Cheap to clone.
+///
+/// ```
+/// let device = lockgate_runtime::Device::null();
+/// let library = device.new_library("@compute @workgroup_size(64) fn double() {}")?;
+/// let pipeline = device.new_compute_pipeline(&library, "double")?;
+/// assert_eq!(pipeline.label(), "double");
+/// assert!(device.new_compute_pipeline(&library, "triple").is_err());
+/// # Ok::<(), lockgate_runtime::Error>(())
+/// ```
+#[doc(alias = "MTLComputePipelineState")]
+#[derive(Clone)]
+pub struct ComputePipeline(pub(crate) Arc<PipelineInner>);
+
+pub(crate) struct PipelineInner {
+    pub(crate) native: Native,
+    pub(crate) reflection: Reflection,
+    label: String,
+}
+
+impl fmt::Debug for ComputePipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ComputePipeline").field(&self.0.label).finish()
+    }
+}
+
+impl Library {
+    /// Kernels of a WGSL source, for no device in particular.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Kernel`] with the place in the source, if it does not parse or is not valid.
+    pub fn new(source: &str) -> Result<Library> {
+        let module = naga::front::wgsl::parse_str(source).map_err(|error| {
+            let span =
+                error.labels().next().and_then(|(span, label)| Some((span.to_range()?, label.to_owned())));
+            rejected(error.message().to_owned(), span)
+        })?;
+        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::all());
+        let info = validator.validate(&module).map_err(|error| {
+            let span = error.spans().find_map(|(span, label)| Some((span.to_range()?, label.clone())));
+            rejected(chain(error.as_inner()), span)
+        })?;
+        Ok(Library(Arc::new(ShaderModule { module, info, source: source.to_owned() })))
+    }
+
+    /// Names of the compute kernels, in the order of the source.
+    #[doc(alias = "functionNames")]
+    pub fn function_names(&self) -> Vec<&str> {
+        let compute = |entry: &&naga::EntryPoint| entry.stage == naga::ShaderStage::Compute;
+        self.0.module.entry_points.iter().filter(compute).map(|entry| entry.name.as_str()).collect()
+    }
+
+    /// What a kernel takes.
+    ///
+    /// # Errors
+    /// A name that is no compute kernel of the library.
+    pub fn reflect(&self, name: &str) -> Result<Reflection> {
+        Ok(reflect(&self.0, self.find(name)?))
+    }
+
+    fn find(&self, name: &str) -> Result<usize> {
+        let compute =
+            |entry: &naga::EntryPoint| entry.stage == naga::ShaderStage::Compute && entry.name == name;
+        self.0.module.entry_points.iter().position(compute).ok_or_else(|| {
+            let names = self.function_names().join("`, `");
+            Error::invalid(format!("there is no kernel `{name}`; the library has `{names}`"))
+        })
+    }
+}
+
+impl Device {
+    /// Kernels of a WGSL source.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Kernel`] with the place in the source, if it does not parse or is not valid.
+    #[doc(alias = "newLibraryWithSource")]
+    pub fn new_library(&self, source: &str) -> Result<Library> {
+        Library::new(source)
+    }
+
+    /// Makes a kernel ready to run.
+    ///
+    /// # Errors
+    /// A name that is no compute kernel; what the device cannot compile, with the place in the source.
+    #[doc(alias = "newComputePipelineStateWithFunction")]
+    pub fn new_compute_pipeline(&self, library: &Library, name: &str) -> Result<ComputePipeline> {
+        self.new_compute_pipeline_with_constants(library, name, &[])
+    }
+
+    /// The same with values for override constants, by name or by number.
+    ///
+    /// # Errors
+    /// As [`Device::new_compute_pipeline`]; constants that do not exist or have no value.
+    #[doc(alias = "MTLFunctionConstantValues")]
+    pub fn new_compute_pipeline_with_constants(
+        &self,
+        library: &Library,
+        name: &str,
+        constants: &[(String, f64)],
+    ) -> Result<ComputePipeline> {
+        let reflection = library.reflect(name)?;
+        let source = ComputePipelineSource { module: &library.0, entry_point: name, constants, label: name };
+        let native = self.0.backend.create_compute_pipeline(&source)?;
+        Ok(ComputePipeline(Arc::new(PipelineInner { native, reflection, label: name.to_owned() })))
+    }
+}
+
+impl ComputePipeline {
+    /// The name of its kernel.
+    pub fn label(&self) -> &str {
+        &self.0.label
+    }
+
+    /// What it takes.
+    pub fn reflection(&self) -> &Reflection {
+        &self.0.reflection
+    }
+}
+
+fn rejected(message: String, span: Option<(std::ops::Range<usize>, String)>) -> Error {
+    let error = Error::new(ErrorKind::Kernel, message);
+    match span {
+        Some((bytes, label)) => error.at(SourceSpan { bytes, label }),
+        None => error,
+    }
+}
+
+/// An error with everything behind it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn reflect(shader: &ShaderModule, entry: usize) -> Reflection {
+    let module = &shader.module;
+    let point = &module.entry_points[entry];
+    let usage = shader.info.get_entry_point(entry);
+    let atomics = AtomicUse::of(module, &point.function);
+    let mut reflection = Reflection { workgroup_size: point.workgroup_size, ..Reflection::default() };
+    if let Some(overrides) = &point.workgroup_size_overrides {
+        for (axis, by) in overrides.iter().enumerate() {
+            if by.is_some() {
+                reflection.workgroup_size[axis] = 0;
+            }
+        }
+    }
+    for (handle, variable) in module.global_variables.iter() {
+        let used = usage[handle];
+        if used.is_empty() {
+            continue;
+        }
+        let size = || u64::from(module.types[variable.ty].inner.size(module.to_ctx()));
+        if variable.space == naga::AddressSpace::Immediate {
+            reflection.immediates = size() as u32;
+        }
+        let Some(binding) = &variable.binding else { continue };
+        let kind = match module.types[variable.ty].inner {
+            naga::TypeInner::Sampler { .. } => BindingKind::Sampler,
+            naga::TypeInner::Image { .. } => BindingKind::Texture,
+            _ => BindingKind::Buffer { min_size: size() },
+        };
+        reflection.bindings.push(ReflectedBinding {
+            group: binding.group,
+            binding: binding.binding,
+            name: variable.name.clone().unwrap_or_default(),
+            kind,
+            reads: used.intersects(GlobalUse::READ | GlobalUse::ATOMIC),
+            writes: used.intersects(GlobalUse::WRITE | GlobalUse::ATOMIC),
+            atomic: atomics.only(handle),
+        });
+    }
+    reflection.bindings.sort_by_key(|binding| (binding.group, binding.binding));
+    reflection
+}
+
+/// Which variables a kernel touches by atomic operations, and which in any other way.
+///
+/// naga counts an atomic as a read and a write, so the statements are asked instead. A pointer that is passed
+/// to a function counts as another way.
+#[derive(Default)]
+struct AtomicUse {
+    atomic: BTreeMap<naga::Handle<naga::GlobalVariable>, bool>,
+}
+
+impl AtomicUse {
+    fn of(module: &naga::Module, function: &naga::Function) -> AtomicUse {
+        let mut uses = AtomicUse::default();
+        let mut seen = std::collections::BTreeSet::new();
+        uses.function(module, function, &mut seen);
+        uses
+    }
+
+    fn only(&self, variable: naga::Handle<naga::GlobalVariable>) -> bool {
+        self.atomic.get(&variable).copied().unwrap_or(false)
+    }
+
+    fn note(&mut self, function: &naga::Function, pointer: naga::Handle<naga::Expression>, atomic: bool) {
+        let mut at = pointer;
+        loop {
+            match function.expressions[at] {
+                naga::Expression::Access { base, .. } | naga::Expression::AccessIndex { base, .. } => {
+                    at = base
+                }
+                naga::Expression::GlobalVariable(variable) => {
+                    let only = self.atomic.entry(variable).or_insert(true);
+                    *only &= atomic;
+                    return;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn function(
+        &mut self,
+        module: &naga::Module,
+        function: &naga::Function,
+        seen: &mut std::collections::BTreeSet<naga::Handle<naga::Function>>,
+    ) {
+        for (_, expression) in function.expressions.iter() {
+            if let naga::Expression::Load { pointer } = expression {
+                self.note(function, *pointer, false);
+            }
+        }
+        self.block(module, function, &function.body, seen);
+    }
+
+    fn block(
+        &mut self,
+        module: &naga::Module,
+        function: &naga::Function,
+        block: &naga::Block,
+        seen: &mut std::collections::BTreeSet<naga::Handle<naga::Function>>,
+    ) {
+        use naga::Statement as S;
+        for statement in block.iter() {
+            match statement {
+                S::Block(inner) => self.block(module, function, inner, seen),
+                S::If { accept, reject, .. } => {
+                    self.block(module, function, accept, seen);
+                    self.block(module, function, reject, seen);
+                }
+                S::Switch { cases, .. } => {
+                    cases.iter().for_each(|case| self.block(module, function, &case.body, seen));
+                }
+                S::Loop { body, continuing, .. } => {
+                    self.block(module, function, body, seen);
+                    self.block(module, function, continuing, seen);
+                }
+                S::Store { pointer, .. } => self.note(function, *pointer, false),
+                S::Atomic { pointer, .. } => self.note(function, *pointer, true),
+                S::Call { function: callee, arguments, .. } => {
+                    arguments.iter().for_each(|argument| self.note(function, *argument, false));
+                    if seen.insert(*callee) {
+                        self.function(module, &module.functions[*callee], seen);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
