@@ -4,8 +4,8 @@ use crate::backend::{Backend, CommitReport, DeviceInfo, Native, Observer, Submis
 use crate::completion::{Callback, CommitState, Completions, Events};
 use crate::{CommandBufferContents, Error, ErrorKind, Result};
 use lockgate_sync::{
-    CommitId, Engine, EngineDescriptor, EventId, FenceId, Gap, HostStep, MemoryId, Misuse, Model, QueueId,
-    ResourceDescriptor, ResourceId, Taken,
+    CommitId, Engine, EngineDescriptor, EventId, FenceId, Gap, Graph, HostStep, MemoryId, Misuse, Model,
+    QueueId, ResourceDescriptor, ResourceId, Taken,
 };
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
@@ -40,6 +40,8 @@ pub struct DeviceDescriptor {
     pub model: Model,
     /// Whether conflicts of untracked resources are looked for. Default: off.
     pub checking: Checking,
+    /// Whether everything that is committed is kept for [`Device::take_trace`]. Default: no.
+    pub tracing: bool,
     /// How long a host may stand before a wait for an event that nothing brings until the wait is given up
     /// (A19). Default: 4 s.
     pub event_timeout: Duration,
@@ -48,7 +50,7 @@ pub struct DeviceDescriptor {
 impl Default for DeviceDescriptor {
     fn default() -> DeviceDescriptor {
         let event_timeout = Duration::from_secs(4);
-        DeviceDescriptor { model: Model::default(), checking: Checking::Off, event_timeout }
+        DeviceDescriptor { model: Model::default(), checking: Checking::Off, tracing: false, event_timeout }
     }
 }
 
@@ -64,6 +66,47 @@ pub struct Report {
     pub gaps: Vec<Gap>,
     /// Calls that mean nothing or cannot work.
     pub misuse: Vec<Misuse>,
+}
+
+/// What was committed to a device that traces, with all orders: what a timeline is drawn from.
+///
+/// ```
+/// use lockgate_runtime::{Device, DeviceDescriptor, null::NullBackend};
+/// let descriptor = DeviceDescriptor { tracing: true, ..Default::default() };
+/// let device = Device::new(Box::new(NullBackend::default()), descriptor);
+/// device.new_command_queue(&Default::default())?.commit(&[])?.wait_until_completed()?;
+/// let trace = device.take_trace();
+/// assert_eq!(trace.commits.len(), 1);
+/// assert_eq!(trace.graph.vertices.len(), 1);
+/// # Ok::<(), lockgate_runtime::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// Labels of the queues, by [`QueueId`].
+    pub queues: Vec<String>,
+    /// The commits in the order of the calls.
+    pub commits: Vec<TracedCommit>,
+    /// All work with all orders and their reasons.
+    pub graph: Graph,
+}
+
+/// A commit of a [`Trace`].
+#[derive(Clone, Debug)]
+pub struct TracedCommit {
+    /// Its number.
+    pub id: CommitId,
+    /// Its queue.
+    pub queue: QueueId,
+    /// Its command buffers.
+    pub buffers: Vec<Arc<CommandBufferContents>>,
+    state: Arc<CommitState>,
+}
+
+impl TracedCommit {
+    /// How it ended, and when its commands ran; nothing while it is on its way.
+    pub fn report(&self) -> Option<&CommitReport> {
+        self.state.report()
+    }
 }
 
 /// A resource in the table of a device: an id that is used again, and a generation that is not.
@@ -122,6 +165,7 @@ pub(crate) struct State {
     waiting: Vec<(QueueId, CommitId)>,
     taken: Taken,
     report: Report,
+    trace: Trace,
     next_commit: u64,
     fences: u32,
     events: u32,
@@ -148,6 +192,7 @@ impl Device {
             waiting: Vec::new(),
             taken: Taken::default(),
             report: Report::default(),
+            trace: Trace::default(),
             next_commit: 0,
             fences: 0,
             events: 0,
@@ -175,6 +220,13 @@ impl Device {
     /// What checking has found since the last call. Misuse is found even if checking is off.
     pub fn take_report(&self) -> Report {
         std::mem::take(&mut self.0.state().report)
+    }
+
+    /// What was committed since the last call, if [`DeviceDescriptor::tracing`] is on.
+    pub fn take_trace(&self) -> Trace {
+        let mut state = self.0.state();
+        let queues = state.trace.queues.clone();
+        std::mem::replace(&mut state.trace, Trace { queues, ..Trace::default() })
     }
 }
 
@@ -207,6 +259,12 @@ impl Shared {
         drop(state);
         self.completions.wake();
         result
+    }
+
+    pub(crate) fn new_queue(&self, queue: lockgate_sync::QueueDescriptor, label: &str) -> QueueId {
+        let mut state = self.state();
+        state.trace.queues.push(label.to_owned());
+        state.engine.add_queue(queue)
     }
 
     pub(crate) fn new_resource(&self, resource: ResourceDescriptor, native: Native) -> ResourceKey {
@@ -282,6 +340,10 @@ impl Shared {
         let commit = CommitId(state.next_commit);
         state.next_commit += 1;
         state.note_users(commit, buffers, &self.completions);
+        if self.descriptor.tracing {
+            let (buffers, state_of) = (buffers.to_vec(), commit_state.clone());
+            state.trace.commits.push(TracedCommit { id: commit, queue, buffers, state: state_of });
+        }
         self.completions.begin(commit, commit_state);
         state.engine.commit(queue, buffers.iter().cloned());
         state.waiting.push((queue, commit));
@@ -298,7 +360,7 @@ impl Shared {
 
     /// Hands the device what the engine has brought forth, and keeps what it has found.
     fn flush(&self, state: &mut State, mut submission: Submission) -> Result<()> {
-        let State { engine, taken, report, waiting, .. } = state;
+        let State { engine, taken, report, waiting, trace, .. } = state;
         engine.take_into(taken);
         waiting.retain(|(_, commit)| !engine.is_taken(*commit));
         if self.checking() {
@@ -309,6 +371,9 @@ impl Shared {
             return Ok(());
         }
         submission.graph = std::mem::take(&mut taken.graph);
+        if self.descriptor.tracing {
+            trace.graph.append(&submission.graph);
+        }
         self.backend.submit(submission)
     }
 

@@ -24,7 +24,7 @@ mod sampler;
 mod texture;
 
 pub use argument_table::{ARGUMENTS_MAX, ArgumentTable, BindingKey};
-pub use backend::{Backend, CommandTiming, DeviceInfo, SizeAndAlign, StorageMode};
+pub use backend::{Backend, CommandTiming, CommitReport, DeviceInfo, SizeAndAlign, StorageMode};
 pub use buffer::{Buffer, BufferDescriptor};
 pub use command_buffer::{CommandAllocator, CommandBuffer, RESIDENCY_SETS_MAX};
 pub use compute_encoder::{
@@ -32,7 +32,7 @@ pub use compute_encoder::{
     TextureOrigin,
 };
 pub use contents::{CommandBufferContents, PassInfo, UsedResource};
-pub use device::{Checking, Device, DeviceDescriptor, Report, ResourceKey};
+pub use device::{Checking, Device, DeviceDescriptor, Report, ResourceKey, Trace, TracedCommit};
 pub use error::{Error, ErrorKind, Result, SourceSpan};
 pub use event::{Event, Fence, SharedEvent, SharedEventListener};
 pub use format::PixelFormat;

@@ -143,7 +143,7 @@ impl Device {
     pub fn new_command_queue(&self, descriptor: &CommandQueueDescriptor<'_>) -> Result<CommandQueue> {
         let hazard_tracking = descriptor.hazard_tracking;
         let model = lockgate_sync::QueueDescriptor { kind: QueueKind::Gpu, hazard_tracking };
-        let id = self.0.state().engine.add_queue(model);
+        let id = self.0.new_queue(model, descriptor.label);
         let label = descriptor.label.to_owned();
         Ok(CommandQueue(Arc::new(QueueInner {
             shared: self.0.clone(),

@@ -163,6 +163,16 @@ impl Graph {
         self.vertices.binary_search_by_key(&id, |vertex| vertex.id).ok().map(|at| &self.vertices[at])
     }
 
+    /// Appends a later graph of the same engine.
+    pub fn append(&mut self, later: &Graph) {
+        let shift = self.edges.len() as u32;
+        self.edges.extend_from_slice(&later.edges);
+        self.vertices.extend(later.vertices.iter().map(|vertex| Vertex {
+            edges: vertex.edges.start + shift..vertex.edges.end + shift,
+            ..vertex.clone()
+        }));
+    }
+
     /// The works of a command, in their order.
     pub fn works(&self, command: CommandRef) -> impl Iterator<Item = &Vertex> {
         let is = move |kind| matches!(kind, VertexKind::Work { command: c, .. } if c == command);
