@@ -71,6 +71,7 @@ pub fn to_text(program: &Program) -> String {
 fn host_step(step: &HostStep) -> String {
     match step {
         HostStep::Access(access) => access_text(access),
+        HostStep::AccessWhenIdle(access) => format!("when idle {}", access_text(access)),
         HostStep::SignalEvent { event, value } => format!("signal event=e{} value={value}", event.0),
         HostStep::WaitForEvent { event, value } => format!("wait event=e{} value={value}", event.0),
         HostStep::WaitForCommit { commit } => format!("wait commit={commit}"),

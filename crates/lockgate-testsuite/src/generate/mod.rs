@@ -1,7 +1,8 @@
 //! Small valid programs, drawn from a seed, and the search for one that breaks a law.
 //!
 //! A [`Shape`] says how large and how dense; [`sketches`] is the strategy for proptest; a [`Sketch`] is what
-//! shrinks, and [`Sketch::lower`] makes a program of it. Deliberately absent: programs that an API would refuse.
+//! shrinks, and [`Sketch::lower`] makes a program of it. Deliberately absent: programs that an API would
+//! refuse, and host accesses that wait by themselves.
 
 mod edit;
 mod lower;

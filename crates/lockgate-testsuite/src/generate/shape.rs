@@ -40,6 +40,8 @@ pub struct Shape {
     pub passes: usize,
     /// Most operations in a pass.
     pub ops: usize,
+    /// Most accesses of a work.
+    pub accesses: usize,
     /// Most resources.
     pub resources: usize,
     /// Percentage of resources that are tracked.
@@ -70,6 +72,7 @@ impl Default for Shape {
             buffers: 2,
             passes: 3,
             ops: 4,
+            accesses: 2,
             resources: 5,
             tracked: 30,
             bindless: 2,
@@ -97,6 +100,7 @@ impl Shape {
             tracked: 0,
             sync: 120,
             events: 0,
+            buffer_events: 0,
             host: 0,
             io: 0,
             drawables: 0,
@@ -272,8 +276,9 @@ fn visibilities() -> impl Strategy<Value = VisibilityOptions> + use<> {
 }
 
 fn commands(shape: &Shape) -> impl Strategy<Value = CommandSketch> + use<> {
-    let work = || vec(accesses(shape), 0..=2);
-    (any::<u8>(), vec(accesses(shape), 1..=2), work(), work())
+    let most = shape.accesses.max(1);
+    let work = || vec(accesses(shape), 0..=most);
+    (any::<u8>(), vec(accesses(shape), 1..=most), work(), work())
         .prop_map(|(form, first, second, third)| CommandSketch { form, works: [first, second, third] })
 }
 

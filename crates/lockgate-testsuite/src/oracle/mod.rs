@@ -14,7 +14,7 @@ mod relation;
 mod rules;
 mod walk;
 
-use lockgate_sync::{Access, Actor, Hazard, PassKind, Program, QueueId, ResourceId, Stage};
+use lockgate_sync::{Access, Actor, Gap, Hazard, PassKind, Program, QueueId, ResourceId, Stage};
 use relation::Relation;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -59,6 +59,15 @@ impl Node {
     }
 }
 
+/// A queue operation, or the part of a command buffer between two of its event operations, that has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its number in recording order.
+    pub item: usize,
+    /// Whether it is a wait that nothing satisfied.
+    pub timed_out: bool,
+}
+
 /// Two conflicting works that are not ordered as they need, and over which two resources.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OracleGap {
@@ -72,6 +81,18 @@ pub struct OracleGap {
     pub resource_later: ResourceId,
     /// What can go wrong.
     pub hazard: Hazard,
+}
+
+impl From<&Gap> for OracleGap {
+    fn from(gap: &Gap) -> OracleGap {
+        OracleGap {
+            earlier: (gap.earlier.actor, gap.earlier.stage),
+            later: (gap.later.actor, gap.later.stage),
+            resource_earlier: gap.earlier.access.resource,
+            resource_later: gap.later.access.resource,
+            hazard: gap.hazard,
+        }
+    }
 }
 
 impl fmt::Display for OracleGap {
@@ -117,18 +138,25 @@ pub struct Oracle<'a> {
     program: &'a Program,
     nodes: Vec<Node>,
     relation: Relation,
+    arrivals: Vec<Arrival>,
 }
 
 impl<'a> Oracle<'a> {
     /// Finds every order of a program.
     pub fn new(program: &'a Program) -> Oracle<'a> {
         let walk = walk::Walk::run(program);
-        Oracle { program, nodes: walk.nodes, relation: walk.relation }
+        Oracle { program, nodes: walk.nodes, relation: walk.relation, arrivals: walk.arrivals }
     }
 
     /// All works, in the linear order in which they arrive. An edge always goes from an earlier to a later one.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// In which order queue operations and the parts of command buffers arrive. Synchronization inside passes
+    /// changes it only by keeping a command buffer from passing one that waits.
+    pub fn arrivals(&self) -> &[Arrival] {
+        &self.arrivals
     }
 
     /// Whether node `b` runs after node `a`.

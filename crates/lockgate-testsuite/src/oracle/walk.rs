@@ -9,7 +9,7 @@ use super::bits::Bits;
 use super::conflict;
 use super::item::{Entry, Item, Placed, Recorder, Sync, What};
 use super::relation::{Edge, Publication, Relation};
-use super::{Node, rules, satisfied};
+use super::{Arrival, Node, rules, satisfied};
 use lockgate_sync::{
     Access, AccessKind, Actor, BarrierReach, EventId, EventScope, HostStep, Program, QueueId, QueueKind,
     ResourceId, Stage, Step,
@@ -47,6 +47,7 @@ pub(super) struct Walk<'a> {
     presents: u64,
     pub(super) nodes: Vec<Node>,
     pub(super) relation: Relation,
+    pub(super) arrivals: Vec<Arrival>,
 }
 
 impl<'a> Walk<'a> {
@@ -65,6 +66,7 @@ impl<'a> Walk<'a> {
             presents: 0,
             nodes: Vec::new(),
             relation: Relation::new(program.resources.len()),
+            arrivals: Vec::new(),
         };
         for step in &program.steps {
             walk.step(step);
@@ -72,6 +74,7 @@ impl<'a> Walk<'a> {
         }
         while let Some(blocked) = walk.items.iter().position(|item| !item.taken) {
             walk.items[blocked].taken = true;
+            walk.arrivals.push(Arrival { item: blocked, timed_out: true });
             walk.drain();
         }
         walk
@@ -147,10 +150,11 @@ impl<'a> Walk<'a> {
         let actor = Actor::Host { step: self.host_steps };
         self.host_steps += 1;
         match step {
-            HostStep::Access(access) => {
-                let sources = self.host.clone();
-                self.host.insert(self.nodes.len());
-                self.outside_node(actor, Stage::Host, *access, &sources);
+            HostStep::Access(access) => self.host_access(actor, *access),
+            HostStep::AccessWhenIdle(access) => {
+                let busy = self.conflicting(access);
+                self.host.union_with(&busy);
+                self.host_access(actor, *access);
             }
             HostStep::SignalEvent { event, value } => {
                 let sources = self.host.clone();
@@ -172,6 +176,21 @@ impl<'a> Walk<'a> {
                 }
             }
         }
+    }
+
+    fn host_access(&mut self, actor: Actor, access: Access) {
+        let sources = self.host.clone();
+        self.host.insert(self.nodes.len());
+        self.outside_node(actor, Stage::Host, access, &sources);
+    }
+
+    /// The nodes so far that conflict with an access of the host.
+    fn conflicting(&self, access: &Access) -> Bits {
+        let host = outside(Actor::Host { step: self.host_steps }, Stage::Host, *access, 0);
+        let conflict =
+            |node: &Node| conflict::pairs(node, &host).any(|(a, b)| conflict::conflicts(self.program, a, b));
+        let nodes = self.nodes.iter().enumerate();
+        nodes.filter(|(_, node)| conflict(node)).map(|(index, _)| index).collect()
     }
 
     /// Takes what is ready, then lets a command buffer pass, until neither is possible.
@@ -229,6 +248,7 @@ impl<'a> Walk<'a> {
     }
 
     fn take(&mut self, index: usize) {
+        self.arrivals.push(Arrival { item: index, timed_out: false });
         let mut item = self.items[index].clone();
         self.items[index].taken = true;
         let (queue, at) = (item.queue, item.at);
@@ -347,20 +367,7 @@ impl<'a> Walk<'a> {
     }
 
     fn outside_node(&mut self, actor: Actor, stage: Stage, access: Access, sources: &Bits) {
-        let recorded = self.recorder.next_position();
-        let accesses = vec![access];
-        let node = Node {
-            actor,
-            stage,
-            part: 0,
-            accesses,
-            queue: None,
-            pass: 0,
-            recorded,
-            buffer: None,
-            kind: None,
-            serial: false,
-        };
+        let node = outside(actor, stage, access, self.recorder.next_position());
         let edges: Vec<Edge> = full_edges(sources).collect();
         self.push_node(node, &edges);
     }
@@ -371,6 +378,12 @@ impl<'a> Walk<'a> {
         self.relation.connect(self.nodes.len() - 1, edges);
         self.nodes.len() - 1
     }
+}
+
+/// A node of the host or the display.
+fn outside(actor: Actor, stage: Stage, access: Access, recorded: u32) -> Node {
+    let (accesses, queue, buffer, kind) = (vec![access], None, None, None);
+    Node { actor, stage, part: 0, accesses, queue, pass: 0, recorded, buffer, kind, serial: false }
 }
 
 fn full_edges(sources: &Bits) -> impl Iterator<Item = Edge> + '_ {
