@@ -280,26 +280,26 @@ fn a_consumer_barrier_orders_earlier_passes_with_the_rest_of_its_pass_and_later_
 
 #[test]
 fn queue_barriers_in_the_small() {
-    let (store, load) = (dispatch(&[write(A)]), dispatch(&[read(A)]));
+    let store = || dispatch(&[write(A)]);
+    let load = || dispatch(&[read(A)]);
+    let wait = || consumer(DISPATCH, DISPATCH);
+    let hand = || producer(DISPATCH, DISPATCH);
+    let unseen = || execution(wait());
     let race = [(0, 1, ReadAfterWrite)];
-    let passes = |first: &[Line], second: &[Line]| {
-        main_queue(&[&[Compute][..], first, &[Compute][..], second].concat())
-    };
-    let (wait, hand) = (consumer(DISPATCH, DISPATCH), producer(DISPATCH, DISPATCH));
-    let (s, l) = (store.clone(), load.clone());
-    gaps(&passes(&[s.clone()], &[l.clone()]), &race);
-    gaps(&passes(&[s.clone()], &[wait.clone(), l.clone()]), &[]);
-    gaps(&passes(&[s.clone(), hand.clone()], &[l.clone()]), &[]);
-    gaps(&passes(&[s.clone()], &[l.clone(), wait.clone()]), &race);
-    gaps(&passes(&[hand.clone(), s.clone()], &[l.clone()]), &race);
-    gaps(&passes(&[s.clone()], &[execution(wait.clone()), l.clone()]), &race);
-    gaps(&passes(&[l.clone()], &[execution(wait.clone()), s.clone()]), &[]);
-    let other_queue = with(main_queue(&[Compute, s.clone()]), SIDE, &[Compute, wait.clone(), l.clone()]);
-    gaps(&other_queue, &race);
-    gaps(&with(main_queue(&[Compute, s.clone()]), MAIN, &[Compute, wait.clone(), l.clone()]), &[]);
-    gaps(&main_queue(&[Compute, s.clone(), Compute, wait.clone(), Compute, l.clone()]), &[]);
-    gaps(&main_queue(&[Compute, s.clone(), Compute, modify(B), hand, Compute, l.clone()]), &[]);
-    gaps(&main_queue(&[Compute, s, wait, l]), &race);
+    let check = |lines: &[Line], expected: &[(usize, usize, Hazard)]| gaps(&main_queue(lines), expected);
+    check(&[Compute, store(), Compute, load()], &race);
+    check(&[Compute, store(), Compute, wait(), load()], &[]);
+    check(&[Compute, store(), hand(), Compute, load()], &[]);
+    check(&[Compute, store(), Compute, load(), wait()], &race);
+    check(&[Compute, hand(), store(), Compute, load()], &race);
+    check(&[Compute, store(), Compute, unseen(), load()], &race);
+    check(&[Compute, load(), Compute, unseen(), store()], &[]);
+    check(&[Compute, store(), Compute, wait(), Compute, load()], &[]);
+    check(&[Compute, store(), Compute, modify(B), hand(), Compute, load()], &[]);
+    check(&[Compute, store(), wait(), load()], &race);
+    let first = main_queue(&[Compute, store()]);
+    gaps(&with(first.clone(), SIDE, &[Compute, wait(), load()]), &race);
+    gaps(&with(first, MAIN, &[Compute, wait(), load()]), &[]);
 }
 
 #[test]
@@ -425,6 +425,10 @@ fn two_unordered_signals_give_what_they_have_in_common() {
     let both = buffer(&[Compute, modify(B), Signal(0, 1)]);
     program.commit(MAIN, vec![buffer(&[Compute, modify(A), Signal(0, 1)]), both]);
     orders(&with(program, SIDE, &[Wait(0, 1), Compute, modify(C)]), &[]);
+    let mut chained = scene();
+    let behind = buffer(&[Compute, consumer(ALL, ALL), modify(B), Signal(0, 1)]);
+    chained.commit(MAIN, vec![buffer(&[Compute, modify(A), Signal(0, 1)]), behind]);
+    orders(&with(chained, SIDE, &[Wait(0, 1), Compute, modify(C)]), &[(0, 1), (0, 2)]);
 }
 
 #[test]

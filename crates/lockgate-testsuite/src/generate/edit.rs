@@ -2,7 +2,7 @@
 //!
 //! The command buffer is recorded again line by line, so attachment loads and stores stay where they were.
 
-use lockgate_sync::{Barrier, BarrierReach, CommandRef, Op, Program, Recording, Step};
+use lockgate_sync::{Barrier, BarrierReach, CommandRef, Op, Program, Recording, Step, VisibilityOptions};
 use std::sync::Arc;
 
 /// A place inside a pass: before this operation of this command buffer.
@@ -20,8 +20,8 @@ impl Place {
     /// Right before a command of a program.
     pub fn before(program: &Program, command: CommandRef) -> Option<Place> {
         let is_commit = |step: &Step| matches!(step, Step::Commit { .. });
-        let commits = program.steps.iter().enumerate().filter(|(_, step)| is_commit(step));
-        let (step, commit) = commits.map(|(at, step)| (at, step)).nth(command.commit.0 as usize)?;
+        let mut commits = program.steps.iter().enumerate().filter(|(_, step)| is_commit(step));
+        let (step, commit) = commits.nth(command.commit.0 as usize)?;
         let Step::Commit { buffers, .. } = commit else { return None };
         let buffer = command.buffer as usize;
         let is_command = |op: &Op| matches!(op, Op::Command { command: n, .. } if *n == command.command);
@@ -61,6 +61,31 @@ pub fn with_barrier(program: &Program, place: Place, reach: BarrierReach, barrie
         *buffer = Arc::new(recorded_with(buffer, place.op, reach, barrier));
     }
     program
+}
+
+/// The program with a consumer and an intrapass barrier, everything before everything, in front of most
+/// commands: what is left open is little and hard to see. The seed decides which commands go without.
+pub fn synchronized(program: &Program, seed: u64) -> Program {
+    let mut program = program.clone();
+    let full = Barrier {
+        visibility: VisibilityOptions::DEVICE | VisibilityOptions::RESOURCE_ALIAS,
+        ..Barrier::default()
+    };
+    // Back to front, so that the places still to come stay where they are.
+    for (number, place) in (0u64..).zip(places(&program).into_iter().rev()) {
+        let mixed = (seed ^ number << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
+        if is_command(&program, place) && mixed > 0 {
+            program = with_barrier(&program, place, BarrierReach::Intrapass, full);
+            program = with_barrier(&program, place, BarrierReach::Consumer, full);
+        }
+    }
+    program
+}
+
+fn is_command(program: &Program, place: Place) -> bool {
+    let Some(Step::Commit { buffers, .. }) = program.steps.get(place.step) else { return false };
+    let op = buffers.get(place.buffer).and_then(|buffer| buffer.ops().get(place.op));
+    matches!(op, Some(Op::Command { .. }))
 }
 
 fn recorded_with(old: &Recording, at: usize, reach: BarrierReach, barrier: Barrier) -> Recording {

@@ -10,7 +10,7 @@ mod search;
 mod shape;
 pub mod sketch;
 
-pub use edit::{Place, places, with_barrier};
+pub use edit::{Place, places, synchronized, with_barrier};
 pub use search::{Counterexample, counterexample, program_from_seed};
 pub use shape::{Shape, sketches};
 pub use sketch::Sketch;

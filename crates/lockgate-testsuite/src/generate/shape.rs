@@ -50,6 +50,8 @@ pub struct Shape {
     pub bindless: u32,
     /// Weight of barriers, fences and memory barriers in a pass.
     pub sync: u32,
+    /// Weight of masks that name every stage, against 7 for narrower ones.
+    pub wide: u32,
     /// Weight of signals and waits of queues, and of the host.
     pub events: u32,
     /// Weight of signals and waits inside command buffers, against 200 for a pass.
@@ -77,6 +79,7 @@ impl Default for Shape {
             tracked: 30,
             bindless: 2,
             sync: 60,
+            wide: 5,
             events: 50,
             buffer_events: 25,
             host: 30,
@@ -229,27 +232,28 @@ fn passes(shape: &Shape) -> impl Strategy<Value = PassSketch> + use<> {
 }
 
 fn pass_ops(shape: &Shape) -> impl Strategy<Value = PassOp> + use<> {
-    let sync = shape.sync;
+    let (sync, wide) = (shape.sync, shape.wide);
+    let mask = || masks(wide);
     let reach = prop_oneof![
         Just(BarrierReach::Consumer),
         Just(BarrierReach::Producer),
         Just(BarrierReach::Intrapass),
     ];
-    let barrier = (reach, masks(), masks(), visibilities());
+    let barrier = (reach, mask(), mask(), visibilities());
     let scope = (0u32..8).prop_map(BarrierScope::from_bits_truncate);
-    let by_resources = (masks(), masks(), vec(any::<u8>(), 0..3));
+    let by_resources = (mask(), mask(), vec(any::<u8>(), 0..3));
     one_of![
         200 => commands(shape).prop_map(PassOp::Command),
         sync => barrier.prop_map(|(r, a, b, v)| PassOp::Barrier(r, a, b, v)),
-        sync / 8 => (masks(), masks(), scope).prop_map(|(a, b, s)| PassOp::MemoryByScope(a, b, s)),
+        sync / 8 => (mask(), mask(), scope).prop_map(|(a, b, s)| PassOp::MemoryByScope(a, b, s)),
         sync / 8 => by_resources.prop_map(|(a, b, list)| PassOp::MemoryByResources(a, b, list)),
-        sync / 3 => (0u8..2, masks()).prop_map(|(fence, after)| PassOp::UpdateFence(fence, after)),
-        sync / 3 => (0u8..2, masks()).prop_map(|(fence, before)| PassOp::WaitForFence(fence, before)),
+        sync / 3 => (0u8..2, mask()).prop_map(|(fence, after)| PassOp::UpdateFence(fence, after)),
+        sync / 3 => (0u8..2, mask()).prop_map(|(fence, before)| PassOp::WaitForFence(fence, before)),
     ]
 }
 
 /// Whole masks, single stages, random ones, and Metal's `all` with its bits that mean nothing.
-fn masks() -> impl Strategy<Value = Stages> + use<> {
+fn masks(wide: u32) -> impl Strategy<Value = Stages> + use<> {
     let single = prop_oneof![
         4 => Just(Stages::DISPATCH),
         3 => Just(Stages::BLIT),
@@ -258,8 +262,8 @@ fn masks() -> impl Strategy<Value = Stages> + use<> {
         1 => Just(Stages::MESH),
         1 => Just(Stages::TILE),
     ];
-    prop_oneof![
-        4 => Just(Stages::ALL),
+    one_of![
+        wide => Just(Stages::ALL),
         4 => single,
         2 => any::<u64>().prop_map(Stages::from_bits_truncate),
         1 => Just(Stages::from_bits_retain(i64::MAX as u64)),
