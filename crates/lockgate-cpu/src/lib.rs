@@ -1,3 +1,252 @@
-//! The embedded CPU device.
+//! The embedded CPU device: WGSL compiled in process, several queues, no driver.
+//!
+//! It honours exactly the orders of a submission and nothing more: commands that nothing orders run at the same
+//! time and out of recording order, on a pool of workers and on every thread that waits. With an [`Order`] it
+//! runs one command at a time in a reproducible order instead.
+//!
+//! ```
+//! use lockgate_cpu::{CpuBackend, CpuDescriptor, Order};
+//! use lockgate_runtime::{Device, DeviceDescriptor};
+//!
+//! let cpu = CpuBackend::new(&CpuDescriptor { order: Order::Reverse, ..Default::default() })?;
+//! let device = Device::new(Box::new(cpu), DeviceDescriptor::default());
+//! assert_eq!(device.info().name, "cpu");
+//! # Ok::<(), lockgate_runtime::Error>(())
+//! ```
+//!
+//! `unsafe` is confined to [`kernel`] and to the module that holds memory. Deliberately absent: knowledge of
+//! barriers, fences and tracking, which are edges of a graph by the time they come here.
 
+mod copy;
+mod execute;
+mod graph;
 pub mod kernel;
+mod memory;
+mod resource;
+mod scheduler;
+mod watchdog;
+
+use crate::execute::Pipeline;
+use crate::kernel::{Engine, Kernel, KernelDescriptor, Lanes};
+use crate::memory::Memory;
+use crate::resource::{Buffer, Texture, memory_of, native};
+use crate::scheduler::Scheduler;
+use lockgate_runtime::backend::{Backend, ComputePipelineSource, Native, Observer, Submission, TextureSpan};
+use lockgate_runtime::{
+    DeviceInfo, Error, ErrorKind, Result, SamplerDescriptor, SizeAndAlign, SourceSpan, StorageMode,
+    TextureDescriptor,
+};
+use lockgate_sync::CommitId;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// In which order the device runs what nothing orders.
+///
+/// ```
+/// use lockgate_cpu::Order;
+/// let order = Order::Given(vec![2, 0, 1]);
+/// assert_ne!(order, Order::default());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// At the same time and in any order, on all threads.
+    #[default]
+    Free,
+    /// One at a time, as recorded.
+    Recording,
+    /// One at a time, the last recorded first.
+    Reverse,
+    /// One at a time, chosen by a generator that this number seeds.
+    Random(u64),
+    /// One at a time, by their numbers: works are counted from 0 as they are recorded, over the life of the
+    /// device. Where the named work cannot run yet, or the list is over, the first recorded one that can runs.
+    Given(Vec<u64>),
+}
+
+/// How a CPU device is made.
+///
+/// ```
+/// let descriptor = lockgate_cpu::CpuDescriptor::default();
+/// assert_eq!(descriptor.time_limit.as_secs(), 10);
+/// ```
+#[derive(Clone, Debug)]
+pub struct CpuDescriptor {
+    /// In which order unordered commands run. Default: free.
+    pub order: Order,
+    /// Threads that run commands, the waiting one included. Default: 0, as many as the machine has.
+    pub threads: usize,
+    /// How long one thread may run one part of a dispatch. Default: 10 s.
+    pub time_limit: Duration,
+    /// Who runs kernels. Default: machine code, and the interpreter for what that does not take.
+    pub engine: Engine,
+    /// How many invocations machine code runs at once. Default: four.
+    pub lanes: Lanes,
+}
+
+impl Default for CpuDescriptor {
+    fn default() -> CpuDescriptor {
+        CpuDescriptor {
+            order: Order::Free,
+            threads: 0,
+            time_limit: Duration::from_secs(10),
+            engine: Engine::Auto,
+            lanes: Lanes::Four,
+        }
+    }
+}
+
+impl CpuDescriptor {
+    fn threads(&self) -> usize {
+        match (&self.order, self.threads) {
+            (Order::Free, 0) => std::thread::available_parallelism().map_or(1, usize::from),
+            (Order::Free, threads) => threads,
+            _ => 1,
+        }
+    }
+}
+
+/// The CPU as a backend.
+pub struct CpuBackend {
+    info: DeviceInfo,
+    scheduler: Arc<Scheduler>,
+    workers: Vec<JoinHandle<()>>,
+    engine: Engine,
+    lanes: Lanes,
+}
+
+impl CpuBackend {
+    /// A device with its own workers.
+    ///
+    /// # Errors
+    /// No thread can be made.
+    pub fn new(descriptor: &CpuDescriptor) -> Result<CpuBackend> {
+        let threads = descriptor.threads();
+        let info = DeviceInfo {
+            name: "cpu".into(),
+            description: format!("embedded CPU device, {threads} threads, {}", std::env::consts::ARCH),
+            max_buffer_size: 1 << 34,
+            max_texture_size: 16384,
+            max_threadgroups: 65535 * 256,
+            max_immediates: 4096,
+        };
+        let scheduler = Arc::new(Scheduler::new(descriptor, info.max_threadgroups));
+        let (engine, lanes) = (descriptor.engine, descriptor.lanes);
+        let mut backend = CpuBackend { info, scheduler, workers: Vec::new(), engine, lanes };
+        // A thread that waits is one of them; so that work goes on without one, there is always a worker.
+        let workers = if descriptor.order == Order::Free { threads.saturating_sub(1).max(1) } else { 0 };
+        for worker in 1..=workers {
+            let scheduler = backend.scheduler.clone();
+            let thread = std::thread::Builder::new().name(format!("lockgate worker {worker}"));
+            let thread = thread.spawn(move || scheduler.serve(worker as u32)).map_err(|error| {
+                Error::new(ErrorKind::OutOfMemory, format!("the device cannot start a worker: {error}"))
+            })?;
+            backend.workers.push(thread);
+        }
+        Ok(backend)
+    }
+}
+
+impl Drop for CpuBackend {
+    /// Work that runs is finished; work that has not begun is dropped.
+    fn drop(&mut self) {
+        self.scheduler.close();
+        for worker in self.workers.drain(..) {
+            if worker.thread().id() == std::thread::current().id() {
+                // The last handle was dropped by a callback on this very worker, which ends by itself.
+                continue;
+            }
+            // A panic of a worker has been reported by its thread.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Backend for CpuBackend {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn set_observer(&self, observer: Arc<dyn Observer>) {
+        // Called once; a second observer would be a mistake of the runtime and is ignored.
+        let _ = self.scheduler.observer.set(observer);
+    }
+
+    fn allocate(&self, size: u64, _storage: StorageMode) -> Result<Native> {
+        Ok(Arc::new(Memory::new(size)?))
+    }
+
+    fn texture_size_and_align(&self, texture: &TextureDescriptor) -> SizeAndAlign {
+        SizeAndAlign { size: resource::texture_size(texture), align: 256 }
+    }
+
+    fn create_buffer(&self, memory: &Native, offset: u64, size: u64) -> Result<Native> {
+        Ok(Arc::new(Buffer::new(memory_of(memory)?, offset, size)))
+    }
+
+    fn create_texture(&self, texture: &TextureDescriptor, memory: &Native, offset: u64) -> Result<Native> {
+        Ok(Arc::new(Texture::new(texture, memory_of(memory)?, offset)))
+    }
+
+    fn create_sampler(&self, sampler: &SamplerDescriptor) -> Result<Native> {
+        Ok(Arc::new(resource::sampler(sampler)))
+    }
+
+    fn create_compute_pipeline(&self, source: &ComputePipelineSource<'_>) -> Result<Native> {
+        let kernel = Kernel::new(&KernelDescriptor {
+            module: &source.module.module,
+            info: &source.module.info,
+            entry_point: source.entry_point,
+            constants: source.constants,
+            engine: self.engine,
+            lanes: self.lanes,
+        });
+        let kernel = kernel.map_err(|error| {
+            let kind = if error.feature().is_some() { ErrorKind::Unsupported } else { ErrorKind::Kernel };
+            let rejected = Error::new(kind, format!("kernel `{}`: {error}", source.label));
+            match error.span().to_range() {
+                Some(bytes) => rejected.at(SourceSpan { bytes, label: error.to_string() }),
+                None => rejected,
+            }
+        })?;
+        Ok(Arc::new(Pipeline { kernel, label: source.label.to_owned() }))
+    }
+
+    fn contents(&self, buffer: &Native) -> Option<*mut u8> {
+        let buffer = native::<Buffer>(buffer).ok()?;
+        Some(buffer.whole().start)
+    }
+
+    fn read_buffer(&self, buffer: &Native, offset: u64, into: &mut [u8]) -> Result<()> {
+        native::<Buffer>(buffer)?.span(offset, into.len() as u64).read_into(into);
+        Ok(())
+    }
+
+    fn write_buffer(&self, buffer: &Native, offset: u64, bytes: &[u8]) -> Result<()> {
+        native::<Buffer>(buffer)?.span(offset, bytes.len() as u64).write_from(bytes);
+        Ok(())
+    }
+
+    fn read_texture(&self, texture: &Native, from: &TextureSpan, into: &mut [u8]) -> Result<()> {
+        native::<Texture>(texture)?.level(from.level, from.slice).read_into(into);
+        Ok(())
+    }
+
+    fn write_texture(&self, texture: &Native, to: &TextureSpan, bytes: &[u8]) -> Result<()> {
+        native::<Texture>(texture)?.level(to.level, to.slice).write_from(bytes);
+        Ok(())
+    }
+
+    fn submit(&self, submission: Submission) -> Result<()> {
+        self.scheduler.submit(submission);
+        Ok(())
+    }
+
+    fn is_busy(&self, commit: CommitId) -> bool {
+        self.scheduler.is_busy(commit)
+    }
+
+    fn help(&self, done: &dyn Fn() -> bool) {
+        self.scheduler.help(done);
+    }
+}

@@ -275,7 +275,8 @@ pub struct CommitReport {
     pub commands: Vec<CommandTiming>,
 }
 
-/// Whom a backend tells what has happened. It is never called inside [`Backend::submit`] on the same thread.
+/// Whom a backend tells what has happened, from any thread, also inside [`Backend::submit`]. It does not call
+/// back.
 pub trait Observer: Send + Sync {
     /// An event has the value.
     fn signaled(&self, event: EventId, value: u64);

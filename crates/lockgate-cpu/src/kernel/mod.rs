@@ -1,1 +1,153 @@
-//! WGSL compute entry points as functions of this process.
+//! How a WGSL entry point becomes something that runs workgroups.
+//!
+//! A kernel is a validated naga module's compute entry point with its override constants fixed. Two engines run it:
+//! the interpreter (`interpret`) follows naga's statements for all invocations of a workgroup in step, and
+//! is the definition; the compiler (`jit`) makes machine code, one invocation or four at a time, and gives up
+//! where it has no rule, so that the interpreter takes over.
+//!
+//! A kernel reaches no byte outside its bindings: reads beyond the end give the last element, writes beyond the end do
+//! nothing, texels outside read as zero. Other commands may write the same memory at the same time; that never is
+//! undefined behaviour, only an unspecified value.
+//!
+//! Deliberately absent: queues, threads and the choice of who runs which workgroup. Tested in `tests/kernel*.rs`.
+
+mod binding;
+mod error;
+mod interpret;
+mod layout;
+mod memory;
+mod number;
+mod reflect;
+mod sample;
+pub mod texel;
+
+use std::{borrow::Cow, ops::Range};
+
+use naga::{Module, Span, valid::ModuleInfo};
+
+pub use binding::{
+    AddressMode, Binding, BufferBinding, CompareFunction, Filter, Launch, LevelLayout, Outcome,
+    SamplerBinding, TextureBinding, TextureDimension,
+};
+pub use error::KernelError;
+pub use reflect::{Slot, SlotKind};
+
+/// What to compile.
+pub struct KernelDescriptor<'a> {
+    /// A module that naga has validated.
+    pub module: &'a Module,
+    /// What validation gave for `module`.
+    pub info: &'a ModuleInfo,
+    /// The name of a compute entry point.
+    pub entry_point: &'a str,
+    /// Values of override constants, by `@id` or name.
+    pub constants: &'a [(String, f64)],
+    /// Who runs it.
+    pub engine: Engine,
+    /// How many invocations machine code runs at once, at most.
+    pub lanes: Lanes,
+}
+
+/// Who runs a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Machine code; the interpreter for what cannot be compiled, which is logged.
+    Auto,
+    /// The interpreter.
+    Interpreter,
+    /// Machine code or an error.
+    Jit,
+}
+
+/// Invocations that machine code runs at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lanes {
+    /// One after the other.
+    One,
+    /// Four neighbours in x, one in each quarter of a vector register. Kernels for which that does not work run one
+    /// after the other.
+    Four,
+}
+
+/// A compiled kernel. Immutable; share it in an `Arc`.
+pub struct Kernel {
+    program: interpret::Program,
+}
+
+impl Kernel {
+    /// Compiles an entry point.
+    ///
+    /// # Errors
+    /// No compute entry point of that name, a constant that does not exist or does not fit, a barrier in control flow
+    /// that is not uniform, or a feature that is not supported.
+    pub fn new(descriptor: &KernelDescriptor<'_>) -> Result<Self, KernelError> {
+        let (module, info) = specialize(descriptor)?;
+        let entry = find_entry(&module, descriptor.entry_point)?;
+        let globals = reflect::globals(&module, &info, entry)?;
+        interpret::check(&module, entry)?;
+        let program = interpret::Program::new(module.into_owned(), info.into_owned(), entry, globals);
+        Ok(Self { program })
+    }
+
+    /// Who runs this kernel; never [`Engine::Auto`].
+    pub fn engine(&self) -> Engine {
+        Engine::Interpreter
+    }
+
+    /// Invocations of a workgroup in x, y, z.
+    pub fn workgroup_size(&self) -> [u32; 3] {
+        self.program.workgroup_size()
+    }
+
+    /// What [`Launch::bindings`] has to hold, in this order: by group, then by binding.
+    pub fn slots(&self) -> &[Slot] {
+        &self.program.globals.slots
+    }
+
+    /// Runs the workgroups whose linear index (x fastest) is in `groups`. Threads may run disjoint ranges of one launch
+    /// at the same time.
+    ///
+    /// # Safety
+    /// For the whole call, the memory that the bindings describe must be valid for reads, and for writes where
+    /// [`Self::slots`] says that the kernel may write. Nobody may hold a reference to that memory or access it other than
+    /// atomically or by machine code.
+    pub unsafe fn run(&self, launch: &Launch<'_>, groups: Range<u64>) -> Outcome {
+        if let Err(message) = reflect::check(self.slots(), launch) {
+            return Outcome::Failed(message);
+        }
+        let total = launch.grid.iter().map(|n| u128::from(*n)).product::<u128>();
+        if u128::from(groups.end) > total {
+            return Outcome::Failed(format!("workgroups {groups:?} of a grid of {total}"));
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.program.run(launch, groups) }
+    }
+}
+
+/// The workgroup with a linear index; the grid is not empty.
+fn group_at(grid: [u32; 3], index: u64) -> [u32; 3] {
+    let [x, y] = [u64::from(grid[0]), u64::from(grid[1])];
+    [(index % x) as u32, (index / x % y) as u32, (index / x / y) as u32]
+}
+
+/// The module with its override constants fixed.
+fn specialize<'a>(
+    descriptor: &KernelDescriptor<'a>,
+) -> Result<(Cow<'a, Module>, Cow<'a, ModuleInfo>), KernelError> {
+    if descriptor.module.overrides.is_empty() && descriptor.constants.is_empty() {
+        return Ok((Cow::Borrowed(descriptor.module), Cow::Borrowed(descriptor.info)));
+    }
+    let constants = descriptor.constants.iter().cloned().collect();
+    let entry = Some((naga::ShaderStage::Compute, descriptor.entry_point));
+    find_entry(descriptor.module, descriptor.entry_point)?;
+    naga::back::pipeline_constants::process_overrides(descriptor.module, descriptor.info, entry, &constants)
+        .map_err(|error| KernelError::invalid(Span::UNDEFINED, error.to_string()))
+}
+
+fn find_entry(module: &Module, name: &str) -> Result<usize, KernelError> {
+    module
+        .entry_points
+        .iter()
+        .position(|entry| entry.name == name && entry.stage == naga::ShaderStage::Compute)
+        .ok_or_else(|| KernelError::invalid(Span::UNDEFINED, format!("no compute entry point `{name}`")))
+}

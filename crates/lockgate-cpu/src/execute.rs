@@ -1,0 +1,195 @@
+//! One command: its bindings as pointers, its grid as ranges of workgroups.
+
+use crate::copy;
+use crate::graph::ReadyWork;
+use crate::kernel::{Binding, BufferBinding, Kernel, Launch, Outcome, SamplerBinding};
+use crate::resource::{Buffer, Texture, native};
+use lockgate_runtime::backend::{self, BufferSpan, Command, Grid, SubmittedBuffer};
+use lockgate_runtime::{Error, ErrorKind, Result};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// A compiled kernel with its name.
+pub(crate) struct Pipeline {
+    pub(crate) kernel: Kernel,
+    pub(crate) label: String,
+}
+
+/// A dispatch with everything looked up, which several threads may run at once.
+pub(crate) struct Dispatch {
+    pub(crate) work: ReadyWork,
+    pipeline: Arc<Pipeline>,
+    bindings: Vec<Binding>,
+    grid: [u32; 3],
+    threads: Option<[u32; 3]>,
+    immediates: Range<usize>,
+    total: u64,
+    chunk: u64,
+    next: AtomicU64,
+    /// When the first thread began, nanoseconds since the device was opened.
+    began: OnceLock<Duration>,
+    /// Workgroups that have not ended.
+    pub(crate) left: AtomicU64,
+    pub(crate) failure: Mutex<Option<Error>>,
+    failed: AtomicBool,
+}
+
+/// What a ready work turns out to be.
+pub(crate) enum Job {
+    /// It was done here.
+    Done(Result<()>),
+    /// A dispatch to run in chunks.
+    Dispatch(Box<Dispatch>),
+}
+
+/// Fewer invocations than this stay on one thread: handing them out costs more than running them.
+const SHARE_INVOCATIONS_MIN: u64 = 4096;
+
+/// Looks a work up; copies are run at once.
+pub(crate) fn prepare(work: ReadyWork, threads: u64, max_threadgroups: u32) -> Job {
+    let of = &work.buffers[work.command.buffer as usize];
+    match of.contents.commands().get(work.command.command as usize) {
+        Some(Command::Dispatch { .. }) => match Dispatch::new(work, threads, max_threadgroups) {
+            Ok(dispatch) if dispatch.total == 0 => Job::Done(Ok(())),
+            Ok(dispatch) => Job::Dispatch(Box::new(dispatch)),
+            Err(error) => Job::Done(Err(error)),
+        },
+        Some(command) => Job::Done(copy::run(command, of)),
+        None => Job::Done(Ok(())),
+    }
+}
+
+impl Dispatch {
+    fn new(work: ReadyWork, threads: u64, max_threadgroups: u32) -> Result<Dispatch> {
+        let of = &work.buffers[work.command.buffer as usize];
+        let command = of.contents.commands()[work.command.command as usize];
+        let Command::Dispatch { pipeline, bindings, binding_count, grid, immediates } = command else {
+            return Err(Error::new(ErrorKind::Invalid, "not a dispatch"));
+        };
+        let pipeline = of.pipelines[pipeline as usize]
+            .clone()
+            .downcast::<Pipeline>()
+            .map_err(|_| Error::new(ErrorKind::Invalid, "a pipeline of another device"))?;
+        let list = &of.contents.bindings()[bindings as usize..][..binding_count as usize];
+        let bindings = list.iter().map(|binding| resolve(binding, of)).collect::<Result<Vec<_>>>()?;
+        let size = pipeline.kernel.workgroup_size();
+        let (grid, limit) = match grid {
+            Grid::Threads(threads) => {
+                let groups = [0, 1, 2].map(|axis| threads[axis].div_ceil(size[axis].max(1)));
+                let cut = (0..3).any(|axis| !threads[axis].is_multiple_of(size[axis].max(1)));
+                (groups, cut.then_some(threads))
+            }
+            Grid::Threadgroups(groups) => (groups, None),
+            Grid::Indirect(span) => (indirect(&span, of, max_threadgroups, &pipeline.label)?, None),
+        };
+        let total = grid.iter().map(|count| u64::from(*count)).product::<u64>();
+        let invocations = total.saturating_mul(size.iter().map(|side| u64::from(*side)).product());
+        let shared = invocations >= SHARE_INVOCATIONS_MIN && threads > 1;
+        let chunk = if shared { total.div_ceil(threads * 8).max(1) } else { total.max(1) };
+        let immediates = immediates.0 as usize..(immediates.0 + immediates.1) as usize;
+        Ok(Dispatch {
+            work,
+            pipeline,
+            bindings,
+            grid,
+            threads: limit,
+            immediates,
+            total,
+            chunk,
+            next: AtomicU64::new(0),
+            began: OnceLock::new(),
+            left: AtomicU64::new(total),
+            failure: Mutex::default(),
+            failed: AtomicBool::new(false),
+        })
+    }
+
+    /// A thread begins at `now`; returns when the first one did.
+    pub(crate) fn began(&self, now: Duration) -> Duration {
+        *self.began.get_or_init(|| now)
+    }
+
+    /// Whether other threads can help.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.chunk < self.total
+    }
+
+    pub(crate) fn label(&self) -> &str {
+        &self.pipeline.label
+    }
+
+    /// Takes the next workgroups, if any are left.
+    pub(crate) fn take(&self) -> Option<Range<u64>> {
+        let start = self.next.fetch_add(self.chunk, Ordering::Relaxed);
+        (start < self.total).then(|| start..(start + self.chunk).min(self.total))
+    }
+
+    /// Runs workgroups. Returns whether they were the last to end.
+    pub(crate) fn run(&self, groups: Range<u64>, stop: &AtomicBool) -> bool {
+        let count = groups.end - groups.start;
+        if !self.failed.load(Ordering::Relaxed) {
+            let of = &self.work.buffers[self.work.command.buffer as usize];
+            let launch = Launch {
+                grid: self.grid,
+                threads: self.threads,
+                bindings: &self.bindings,
+                immediates: of.contents.immediates().get(self.immediates.clone()).unwrap_or(&[]),
+                stop,
+            };
+            // SAFETY: the command buffer keeps every bound resource, and so its memory, alive until the commit
+            // completes; nobody makes references to that memory (`memory`).
+            let outcome = unsafe { self.pipeline.kernel.run(&launch, groups) };
+            self.note(outcome);
+        }
+        self.left.fetch_sub(count, Ordering::AcqRel) == count
+    }
+
+    fn note(&self, outcome: Outcome) {
+        let error = match outcome {
+            Outcome::Done => return,
+            Outcome::Stopped => {
+                let message = format!("kernel `{}` ran longer than the device's time limit", self.label());
+                Error::new(ErrorKind::Timeout, message)
+            }
+            Outcome::Failed(why) => {
+                Error::new(ErrorKind::Execution, format!("kernel `{}`: {why}", self.label()))
+            }
+        };
+        self.failed.store(true, Ordering::Relaxed);
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert(error);
+    }
+}
+
+fn resolve(binding: &backend::Binding, of: &SubmittedBuffer) -> Result<Binding> {
+    Ok(match binding {
+        backend::Binding::Buffer(span) => {
+            let buffer: &Buffer = native(&of.resources[span.resource as usize])?;
+            let bytes = buffer.span(span.offset, span.size);
+            Binding::Buffer(BufferBinding { ptr: bytes.start, len: bytes.size as u64 })
+        }
+        backend::Binding::Texture { resource, view } => {
+            let texture: &Texture = native(&of.resources[*resource as usize])?;
+            Binding::Texture(texture.binding(view))
+        }
+        backend::Binding::Sampler(at) => {
+            Binding::Sampler(*native::<SamplerBinding>(&of.samplers[*at as usize])?)
+        }
+    })
+}
+
+/// The counts that a buffer holds when the dispatch runs.
+fn indirect(span: &BufferSpan, of: &SubmittedBuffer, max: u32, label: &str) -> Result<[u32; 3]> {
+    let buffer: &Buffer = native(&of.resources[span.resource as usize])?;
+    let mut bytes = [0; 12];
+    buffer.span(span.offset, span.size).read_into(&mut bytes);
+    let counts =
+        [0, 4, 8].map(|at| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
+    if counts.iter().any(|count| *count > max) {
+        let message = format!("`{label}`: indirect arguments {counts:?} exceed {max} (max_threadgroups)");
+        return Err(Error::new(ErrorKind::Execution, message));
+    }
+    Ok(counts)
+}

@@ -1,0 +1,177 @@
+//! Which bindings an entry point uses, and where its workgroup and private variables lie.
+
+use naga::{
+    AddressSpace, GlobalVariable, Handle, ImageClass, ImageDimension, Module, StorageAccess, TypeInner,
+};
+
+use super::{
+    binding::{Binding, Launch, TextureDimension},
+    error::KernelError,
+    layout,
+};
+
+/// One resource that a kernel uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// `@group`.
+    pub group: u32,
+    /// `@binding`.
+    pub binding: u32,
+    /// The variable's name.
+    pub name: String,
+    /// What has to be bound.
+    pub kind: SlotKind,
+}
+
+/// What has to be bound to a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotKind {
+    /// A range of a buffer.
+    Buffer {
+        /// The kernel may write it.
+        writable: bool,
+        /// Bytes that it needs at least; a runtime-sized array counts as one element.
+        min_bytes: u64,
+    },
+    /// A texture.
+    Texture {
+        /// Its shape.
+        dimension: TextureDimension,
+        /// The kernel may write it.
+        writable: bool,
+    },
+    /// A sampler.
+    Sampler,
+}
+
+/// Where the global variables of one entry point are.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Globals {
+    pub(super) slots: Vec<Slot>,
+    /// For each global variable: its slot, or its offset in its address space.
+    places: Vec<Option<u32>>,
+    pub(super) shared_bytes: u32,
+    pub(super) private_bytes: u32,
+}
+
+impl Globals {
+    /// Slot or offset of a variable that the entry point uses.
+    pub(super) fn place(&self, global: Handle<GlobalVariable>) -> Option<u32> {
+        self.places.get(global.index()).copied().flatten()
+    }
+}
+
+/// Looks at what entry point number `entry` uses.
+pub(super) fn globals(
+    module: &Module,
+    info: &naga::valid::ModuleInfo,
+    entry: usize,
+) -> Result<Globals, KernelError> {
+    let uses = info.get_entry_point(entry);
+    let mut globals = Globals { places: vec![None; module.global_variables.len()], ..Globals::default() };
+    let mut found = Vec::new();
+    for (handle, variable) in module.global_variables.iter() {
+        if uses[handle].is_empty() {
+            continue;
+        }
+        let span = module.global_variables.get_span(handle);
+        let size = layout::size(module, variable.ty)
+            .ok_or_else(|| KernelError::invalid(span, "a variable is too large"))?;
+        let next = match variable.space {
+            AddressSpace::WorkGroup => &mut globals.shared_bytes,
+            AddressSpace::Private => &mut globals.private_bytes,
+            AddressSpace::Immediate => {
+                globals.places[handle.index()] = Some(0);
+                continue;
+            }
+            _ => {
+                found.push((handle, slot(module, handle, size)?));
+                continue;
+            }
+        };
+        globals.places[handle.index()] = Some(*next);
+        *next = next
+            .checked_add(size)
+            .and_then(|end| end.checked_next_multiple_of(16))
+            .filter(|end| *end <= 1 << 28)
+            .ok_or_else(|| KernelError::unsupported(span, "more than 256 MiB of variables"))?;
+    }
+    found.sort_by_key(|(_, slot)| (slot.group, slot.binding));
+    for (index, (handle, slot)) in found.into_iter().enumerate() {
+        globals.places[handle.index()] = Some(index as u32);
+        globals.slots.push(slot);
+    }
+    Ok(globals)
+}
+
+fn slot(module: &Module, handle: Handle<GlobalVariable>, size: u32) -> Result<Slot, KernelError> {
+    let variable = &module.global_variables[handle];
+    let span = module.global_variables.get_span(handle);
+    let Some(at) = variable.binding else {
+        return Err(KernelError::unsupported(span, "a resource without @group and @binding"));
+    };
+    let kind = match (variable.space, &module.types[variable.ty].inner) {
+        (_, TypeInner::BindingArray { .. }) => {
+            return Err(KernelError::unsupported(span, "an array of bindings"));
+        }
+        (AddressSpace::Uniform, _) => SlotKind::Buffer { writable: false, min_bytes: size.into() },
+        (AddressSpace::Storage { access }, _) => {
+            SlotKind::Buffer { writable: access.contains(StorageAccess::STORE), min_bytes: size.into() }
+        }
+        (_, TypeInner::Sampler { .. }) => SlotKind::Sampler,
+        (_, &TypeInner::Image { dim, arrayed, class }) => {
+            let writable = match class {
+                ImageClass::External => {
+                    return Err(KernelError::unsupported(span, "an external texture"));
+                }
+                ImageClass::Sampled { multi: true, .. } | ImageClass::Depth { multi: true } => {
+                    return Err(KernelError::unsupported(span, "a multisampled texture"));
+                }
+                ImageClass::Storage { access, .. } => access.contains(StorageAccess::STORE),
+                _ => false,
+            };
+            SlotKind::Texture { dimension: dimension(dim, arrayed), writable }
+        }
+        _ => return Err(KernelError::unsupported(span, "this kind of resource")),
+    };
+    Ok(Slot { group: at.group, binding: at.binding, name: variable.name.clone().unwrap_or_default(), kind })
+}
+
+fn dimension(dim: ImageDimension, arrayed: bool) -> TextureDimension {
+    match (dim, arrayed) {
+        (ImageDimension::D1, _) => TextureDimension::D1,
+        (ImageDimension::D2, false) => TextureDimension::D2,
+        (ImageDimension::D2, true) => TextureDimension::D2Array,
+        (ImageDimension::D3, _) => TextureDimension::D3,
+        (ImageDimension::Cube, false) => TextureDimension::Cube,
+        (ImageDimension::Cube, true) => TextureDimension::CubeArray,
+    }
+}
+
+/// Whether the launch gives each slot what it needs. Says what is missing.
+pub(super) fn check(slots: &[Slot], launch: &Launch<'_>) -> Result<(), String> {
+    if launch.bindings.len() != slots.len() {
+        return Err(format!("{} bindings for {} slots", launch.bindings.len(), slots.len()));
+    }
+    for (slot, binding) in slots.iter().zip(launch.bindings) {
+        let name = format_args!("`{}` at group {}, binding {}", slot.name, slot.group, slot.binding);
+        match (slot.kind, binding) {
+            (SlotKind::Buffer { min_bytes, .. }, Binding::Buffer(buffer)) => {
+                if buffer.len < min_bytes {
+                    return Err(format!("{name} needs {min_bytes} bytes and has {}", buffer.len));
+                }
+                if !(buffer.ptr as usize).is_multiple_of(4) {
+                    return Err(format!("{name} does not start at a multiple of 4 bytes"));
+                }
+            }
+            (SlotKind::Texture { dimension, .. }, Binding::Texture(texture)) => {
+                if texture.dimension != dimension || texture.levels.is_empty() {
+                    return Err(format!("{name} needs a texture view of dimension {dimension:?}"));
+                }
+            }
+            (SlotKind::Sampler, Binding::Sampler(_)) => {}
+            _ => return Err(format!("{name} has a binding of another kind")),
+        }
+    }
+    Ok(())
+}

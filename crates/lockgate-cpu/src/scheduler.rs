@@ -1,0 +1,281 @@
+//! Who runs what and when: the pool of workers, the threads that wait, and the orders of a single thread.
+//!
+//! A free device runs whatever is ready on any thread: its workers and every host thread that waits. A device
+//! with an order runs one work at a time, on the thread that waits, choosing among what is ready: the same
+//! order gives the same bytes each time. Nothing is decided before somebody waits, so an order ranges over all
+//! that was committed until then.
+
+use crate::execute::{Dispatch, Job, prepare};
+use crate::graph::{InFlight, Notice, ReadyWork};
+use crate::watchdog::{Slot, Watchdog};
+use crate::{CpuDescriptor, Order};
+use lockgate_runtime::backend::{Observer, Submission};
+use lockgate_runtime::{CommandTiming, Result};
+use lockgate_sync::{CommitId, VertexId};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a thread looks for work before it sleeps: about twice what a wake-up costs.
+const SPIN: Duration = Duration::from_micros(20);
+
+pub(crate) struct Scheduler {
+    state: Mutex<State>,
+    /// Workers sleep here.
+    work: Condvar,
+    sleeping: AtomicUsize,
+    /// Counts what became ready, so that spinning threads need no lock.
+    news: AtomicU64,
+    closing: AtomicBool,
+    pub(crate) observer: OnceLock<Arc<dyn Observer>>,
+    order: Order,
+    threads: u64,
+    pub(crate) max_threadgroups: u32,
+    opened: Instant,
+    watchdog: Watchdog,
+}
+
+#[derive(Default)]
+struct State {
+    in_flight: InFlight,
+    /// Large dispatches that have workgroups left.
+    shared: Vec<Arc<Dispatch>>,
+    /// Works that were chosen so far, and where a random order stands.
+    chosen: u64,
+    random: u64,
+}
+
+/// What a thread does next.
+enum Next {
+    Work(ReadyWork),
+    Help(Arc<Dispatch>),
+}
+
+impl Scheduler {
+    pub(crate) fn new(descriptor: &CpuDescriptor, max_threadgroups: u32) -> Scheduler {
+        let opened = Instant::now();
+        let random = if let Order::Random(seed) = descriptor.order { seed } else { 0 };
+        Scheduler {
+            state: Mutex::new(State { random, ..State::default() }),
+            work: Condvar::new(),
+            sleeping: AtomicUsize::new(0),
+            news: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+            observer: OnceLock::new(),
+            order: descriptor.order.clone(),
+            threads: descriptor.threads() as u64,
+            max_threadgroups,
+            opened,
+            watchdog: Watchdog::new(opened, descriptor.time_limit),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_free(&self) -> bool {
+        matches!(self.order, Order::Free)
+    }
+
+    pub(crate) fn submit(&self, submission: Submission) {
+        self.watchdog.wake();
+        let mut state = self.lock();
+        for (commit, buffers) in submission.commits {
+            state.in_flight.add_commit(commit, buffers);
+        }
+        state.in_flight.add_graph(&submission.graph);
+        let ready = state.in_flight.ready.len();
+        self.settle(state);
+        self.announce(ready);
+    }
+
+    pub(crate) fn is_busy(&self, commit: CommitId) -> bool {
+        self.lock().in_flight.is_busy(commit)
+    }
+
+    /// Runs work on the calling thread until `done` or until there is none.
+    pub(crate) fn help(&self, done: &dyn Fn() -> bool) {
+        let slot = self.watchdog.slot();
+        let mut idle_since: Option<Instant> = None;
+        while !done() {
+            let seen = self.news.load(Ordering::Acquire);
+            if let Some(next) = self.next(self.lock()) {
+                self.run(next, &slot, 0);
+                idle_since = None;
+                continue;
+            }
+            if !self.is_free() {
+                return;
+            }
+            let since = *idle_since.get_or_insert_with(Instant::now);
+            while self.news.load(Ordering::Acquire) == seen && !done() {
+                if since.elapsed() > SPIN {
+                    return;
+                }
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    /// The life of a worker.
+    pub(crate) fn serve(&self, worker: u32) {
+        let slot = self.watchdog.slot();
+        while !self.closing.load(Ordering::Acquire) {
+            let seen = self.news.load(Ordering::Acquire);
+            if let Some(next) = self.next(self.lock()) {
+                self.run(next, &slot, worker);
+                continue;
+            }
+            let since = Instant::now();
+            while self.news.load(Ordering::Acquire) == seen && since.elapsed() < SPIN {
+                std::hint::spin_loop();
+            }
+            if self.news.load(Ordering::Acquire) == seen {
+                self.sleep(seen);
+            }
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.news.fetch_add(1, Ordering::AcqRel);
+        drop(self.lock());
+        self.work.notify_all();
+    }
+
+    fn sleep(&self, seen: u64) {
+        let state = self.lock();
+        // Under the lock: whoever announces something after this sees the sleeper.
+        self.sleeping.fetch_add(1, Ordering::AcqRel);
+        let nothing = |_: &mut State| self.news.load(Ordering::Acquire) == seen;
+        drop(self.work.wait_while(state, nothing).unwrap_or_else(PoisonError::into_inner));
+        self.sleeping.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Tells idle threads that there is something to run.
+    fn announce(&self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        self.news.fetch_add(1, Ordering::AcqRel);
+        if self.sleeping.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        // Taking the lock makes sure that no worker is between looking and sleeping.
+        drop(self.lock());
+        if count == 1 { self.work.notify_one() } else { self.work.notify_all() }
+    }
+
+    /// The next thing to run, by the order of the device.
+    fn next(&self, mut state: MutexGuard<'_, State>) -> Option<Next> {
+        if let Some(dispatch) = state.shared.last() {
+            return Some(Next::Help(dispatch.clone()));
+        }
+        let vertex = self.choose(&mut state)?;
+        state.chosen += 1;
+        let work = state.in_flight.work(vertex)?;
+        Some(Next::Work(work))
+    }
+
+    fn choose(&self, state: &mut State) -> Option<VertexId> {
+        let count = state.in_flight.ready.len();
+        if count == 0 {
+            return None;
+        }
+        let ready = &state.in_flight.ready;
+        let smallest = || (0..count).min_by_key(|at| ready[*at]);
+        let at = match &self.order {
+            Order::Free => Some(0),
+            Order::Recording => smallest(),
+            Order::Reverse => (0..count).max_by_key(|at| ready[*at]),
+            Order::Random(_) => {
+                let mut sorted: Vec<usize> = (0..count).collect();
+                sorted.sort_by_key(|at| ready[*at]);
+                state.random = state.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                Some(sorted[(mix(state.random) % count as u64) as usize])
+            }
+            Order::Given(order) => {
+                let wanted = order.get(state.chosen as usize).copied();
+                let number = |at: &usize| state.in_flight.work_number(ready[*at]);
+                let wanted = wanted.and_then(|wanted| (0..count).find(|at| number(at) == Some(wanted)));
+                wanted.or_else(smallest)
+            }
+        };
+        state.in_flight.ready.remove(at?)
+    }
+
+    fn run(&self, next: Next, slot: &Slot, worker: u32) {
+        let start = self.opened.elapsed();
+        match next {
+            Next::Help(dispatch) => self.run_chunks(&dispatch, slot, worker, start),
+            Next::Work(work) => match prepare(work.clone(), self.threads, self.max_threadgroups) {
+                Job::Done(result) => self.end(&work, worker, start, result),
+                Job::Dispatch(dispatch) => {
+                    let dispatch: Arc<Dispatch> = Arc::from(dispatch);
+                    if dispatch.is_shared() && self.is_free() {
+                        self.lock().shared.push(dispatch.clone());
+                        self.announce(2);
+                    }
+                    self.run_chunks(&dispatch, slot, worker, start);
+                }
+            },
+        }
+    }
+
+    fn run_chunks(&self, dispatch: &Arc<Dispatch>, slot: &Slot, worker: u32, start: Duration) {
+        let began = dispatch.began(start);
+        let mut last = false;
+        while let Some(groups) = dispatch.take() {
+            slot.begin(self.opened.elapsed());
+            last |= dispatch.run(groups, &slot.stop);
+            slot.end();
+        }
+        if dispatch.is_shared() {
+            // Nothing is left to take: nobody needs to find it any more.
+            self.lock().shared.retain(|other| !Arc::ptr_eq(other, dispatch));
+        }
+        if last {
+            let failure = dispatch.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let result = failure.map_or(Ok(()), Err);
+            self.end(&dispatch.work, worker, began, result);
+        }
+    }
+
+    fn end(&self, work: &ReadyWork, worker: u32, start: Duration, result: Result<()>) {
+        let timing = CommandTiming { command: Some(work.command), start, end: self.opened.elapsed(), worker };
+        let mut state = self.lock();
+        let before = state.in_flight.ready.len();
+        state.in_flight.ended(work, timing, result.err());
+        let ready = state.in_flight.ready.len();
+        self.settle(state);
+        // This thread takes one itself.
+        self.announce((ready - before.min(ready)).saturating_sub(1));
+    }
+
+    /// Frees the lock and tells the observer what has happened.
+    fn settle(&self, mut state: MutexGuard<'_, State>) {
+        if state.in_flight.notices.is_empty() {
+            return;
+        }
+        let notices = std::mem::take(&mut state.in_flight.notices);
+        drop(state);
+        let Some(observer) = self.observer.get() else { return };
+        for notice in notices {
+            match notice {
+                Notice::Signaled(event, value) => observer.signaled(event, value),
+                Notice::Completed(commit, report) => observer.completed(commit, report),
+                Notice::Idle(commit) => observer.progressed(commit),
+            }
+        }
+        // Threads that spin look again.
+        self.news.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// A well-mixed number from a counter.
+fn mix(mut value: u64) -> u64 {
+    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}

@@ -1,0 +1,180 @@
+//! Runs WGSL on every engine, in buffers with guard bytes around, and compares what they leave behind.
+
+use std::sync::atomic::AtomicBool;
+
+use lockgate_cpu::kernel::{
+    Binding, BufferBinding, Engine, Kernel, KernelDescriptor, KernelError, Lanes, Launch, Outcome,
+};
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+const GUARD: usize = 64;
+const GUARD_BYTE: u8 = 0xA5;
+
+/// Every way to run a kernel.
+pub(crate) const ENGINES: [(Engine, Lanes); 1] = [(Engine::Interpreter, Lanes::One); 1];
+
+/// Memory with guard bytes before and behind.
+pub(crate) struct Memory {
+    storage: Vec<u128>,
+    len: usize,
+}
+
+impl Memory {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        let words = (bytes.len() + 2 * GUARD).div_ceil(16);
+        let mut memory =
+            Self { storage: vec![u128::from_le_bytes([GUARD_BYTE; 16]); words], len: bytes.len() };
+        memory.raw()[GUARD..GUARD + bytes.len()].copy_from_slice(bytes);
+        memory
+    }
+
+    fn raw(&mut self) -> &mut [u8] {
+        let len = self.storage.len() * 16;
+        // SAFETY: the bytes of a vector of integers.
+        unsafe { std::slice::from_raw_parts_mut(self.storage.as_mut_ptr().cast(), len) }
+    }
+
+    pub(crate) fn ptr(&mut self) -> *mut u8 {
+        self.raw()[GUARD..].as_mut_ptr()
+    }
+
+    pub(crate) fn binding(&mut self) -> Binding {
+        Binding::Buffer(BufferBinding { ptr: self.ptr(), len: self.len as u64 })
+    }
+
+    /// The bytes, once the guards have been looked at.
+    pub(crate) fn bytes(&mut self) -> Vec<u8> {
+        let len = self.len;
+        let raw = self.raw();
+        assert!(raw[..GUARD].iter().all(|b| *b == GUARD_BYTE), "bytes before a buffer were written");
+        assert!(raw[GUARD + len..].iter().all(|b| *b == GUARD_BYTE), "bytes behind a buffer were written");
+        raw[GUARD..GUARD + len].to_vec()
+    }
+}
+
+pub(crate) fn f32s(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
+    values.into_iter().flat_map(f32::to_le_bytes).collect()
+}
+
+pub(crate) fn u32s(values: impl IntoIterator<Item = u32>) -> Vec<u8> {
+    values.into_iter().flat_map(u32::to_le_bytes).collect()
+}
+
+pub(crate) fn to_u32s(bytes: &[u8]) -> Vec<u32> {
+    bytes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect()
+}
+
+pub(crate) fn to_f32s(bytes: &[u8]) -> Vec<f32> {
+    to_u32s(bytes).into_iter().map(f32::from_bits).collect()
+}
+
+/// A simple generator of numbers, the same in every run.
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    pub(crate) fn next(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 32) as u32
+    }
+
+    pub(crate) fn unit(&mut self) -> f32 {
+        self.next() as f32 / u32::MAX as f32
+    }
+}
+
+/// Compiles one entry point of some WGSL.
+pub(crate) fn compile(
+    source: &str,
+    entry_point: &str,
+    constants: &[(String, f64)],
+    engine: Engine,
+    lanes: Lanes,
+) -> Result<Kernel, KernelError> {
+    let module = match naga::front::wgsl::parse_str(source) {
+        Ok(module) => module,
+        Err(error) => panic!("{}", error.emit_to_string(source)),
+    };
+    let info = match Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module) {
+        Ok(info) => info,
+        Err(error) => panic!("{}", error.emit_to_string(source)),
+    };
+    Kernel::new(&KernelDescriptor { module: &module, info: &info, entry_point, constants, engine, lanes })
+}
+
+/// A launch that can be repeated on each engine.
+#[derive(Clone)]
+pub(crate) struct Case<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) entry: &'a str,
+    pub(crate) grid: [u32; 3],
+    pub(crate) threads: Option<[u32; 3]>,
+    pub(crate) buffers: Vec<Vec<u8>>,
+    pub(crate) immediates: Vec<u8>,
+    pub(crate) constants: Vec<(String, f64)>,
+}
+
+impl<'a> Case<'a> {
+    pub(crate) fn new(source: &'a str, grid: [u32; 3], buffers: Vec<Vec<u8>>) -> Self {
+        Self {
+            source,
+            entry: "main",
+            grid,
+            threads: None,
+            buffers,
+            immediates: Vec::new(),
+            constants: Vec::new(),
+        }
+    }
+
+    /// What the buffers hold after a run on one engine.
+    pub(crate) fn run_on(&self, engine: Engine, lanes: Lanes) -> Vec<Vec<u8>> {
+        let kernel = match compile(self.source, self.entry, &self.constants, engine, lanes) {
+            Ok(kernel) => kernel,
+            Err(error) => panic!("{engine:?} {lanes:?}: {error}"),
+        };
+        assert_eq!(kernel.engine(), engine);
+        let mut memories: Vec<Memory> = self.buffers.iter().map(|bytes| Memory::new(bytes)).collect();
+        let bindings: Vec<Binding> = memories.iter_mut().map(Memory::binding).collect();
+        let launch = Launch {
+            grid: self.grid,
+            threads: self.threads,
+            bindings: &bindings,
+            immediates: &self.immediates,
+            stop: &AtomicBool::new(false),
+        };
+        let groups = self.grid.iter().map(|n| u64::from(*n)).product();
+        // SAFETY: the memories outlive the call, and nothing else uses them meanwhile.
+        let outcome = unsafe { kernel.run(&launch, 0..groups) };
+        assert_eq!(outcome, Outcome::Done, "{engine:?} {lanes:?}");
+        memories.iter_mut().map(Memory::bytes).collect()
+    }
+
+    /// Runs on all engines, which have to agree bit by bit, and gives what they agree on.
+    pub(crate) fn run(&self) -> Vec<Vec<u8>> {
+        let expected = self.run_on(Engine::Interpreter, Lanes::One);
+        for (engine, lanes) in ENGINES {
+            let got = self.run_on(engine, lanes);
+            for (buffer, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                assert_same(got, expected, &format!("{engine:?} {lanes:?}, buffer {buffer}"));
+            }
+        }
+        expected
+    }
+}
+
+/// Equal words, any NaN being equal to any other.
+fn assert_same(got: &[u8], expected: &[u8], what: &str) {
+    let nan = |word: u32| f32::from_bits(word).is_nan();
+    let words = to_u32s(got).into_iter().zip(to_u32s(expected));
+    for (index, (got, expected)) in words.enumerate() {
+        assert!(
+            got == expected || (nan(got) && nan(expected)),
+            "{what}: word {index} is {got:#x} ({}), expected {expected:#x} ({})",
+            f32::from_bits(got),
+            f32::from_bits(expected),
+        );
+    }
+    assert_eq!(got.len(), expected.len());
+}
