@@ -1,1 +1,5 @@
 //! The brute-force oracle, generators and the spec runner.
+
+pub mod generate;
+pub mod oracle;
+pub mod print;
