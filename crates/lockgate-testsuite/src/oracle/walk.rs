@@ -237,7 +237,12 @@ impl<'a> Walk<'a> {
         };
         let updates = |sync: &Placed| matches!(sync.sync, Sync::UpdateFence { .. });
         let waits = |sync: &Placed| matches!(sync.sync, Sync::WaitForFence { .. });
+        // A pass that a later command buffer resumes is not torn in two.
+        let later = self.items.iter().filter(same_queue).filter(|other| other.at > item.at);
+        let later: Vec<&Item> = later.filter(|other| other.buffer != item.buffer).collect();
+        let resumed = passes(&later).any(|pass| passes(&passing).any(|own| own == pass));
         skipped.iter().all(only_buffers)
+            && !resumed
             && !syncs(&skipped).any(|sync| reaches_out(sync) || updates(sync))
             && !syncs(&passing).any(|sync| reaches_out(sync) || waits(sync))
             && works(&skipped).all(|early| {
@@ -401,5 +406,17 @@ fn works<'i>(items: &'i [&Item]) -> impl Iterator<Item = &'i Node> {
     items.iter().flat_map(|item| item.entries()).filter_map(|entry| match entry {
         Entry::Work(node) => Some(node),
         Entry::Sync(_) => None,
+    })
+}
+
+/// The passes that items have part in.
+fn passes<'a>(items: &'a [&'a Item]) -> impl Iterator<Item = u32> + 'a {
+    let entries = items.iter().flat_map(|item| match &item.what {
+        What::Segment(entries) => entries.as_slice(),
+        _ => &[],
+    });
+    entries.map(|entry| match entry {
+        Entry::Work(node) => node.pass,
+        Entry::Sync(sync) => sync.pass,
     })
 }
