@@ -7,7 +7,8 @@ use super::Engine;
 use super::frontier::Gate;
 use super::queue::BufferState;
 use crate::{
-    Access, AccessKind, CommitId, EventId, EventScope, Op, QueueKind, Recorded, ResourceId, SyncKind, SyncOp,
+    Access, AccessKind, BarrierReach, CommitId, EventId, EventScope, Op, QueueKind, Recorded, ResourceId,
+    SyncKind, SyncOp,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -235,15 +236,17 @@ impl Engine {
 
     fn may_overtake(&self, queue: usize, buffer: &PendingBuffer, skipped: &[&PendingBuffer]) -> bool {
         let tracking = self.queues[queue].tracks();
-        let queue_wide = |op: &Op| {
-            let barrier = matches!(op, Op::Barrier(reach, _) if *reach != crate::BarrierReach::Intrapass);
-            barrier || matches!(op, Op::BeginPass(pass) if pass.resuming)
-        };
-        let waits = |op: &Op| queue_wide(op) || matches!(op, Op::WaitForFence { .. });
-        let updates = |op: &Op| queue_wide(op) || matches!(op, Op::UpdateFence { .. });
-        !buffer.rest().iter().any(waits)
-            && !skipped.iter().any(|skipped| skipped.rest().iter().any(updates))
-            && !(tracking && skipped.iter().any(|skipped| self.tracked_conflict(skipped, buffer)))
+        let wide = |op: &Op| matches!(op, Op::Barrier(reach, _) if *reach != BarrierReach::Intrapass);
+        let waits = |op: &Op| matches!(op, Op::WaitForFence { .. });
+        let updates = |op: &Op| matches!(op, Op::UpdateFence { .. });
+        let own = |tells: &dyn Fn(&Op) -> bool| buffer.rest().iter().any(tells);
+        let theirs =
+            |tells: &dyn Fn(&Op) -> bool| skipped.iter().any(|skipped| skipped.rest().iter().any(tells));
+        let resumes = first_pass_resumes(buffer.rest()) == Some(true);
+        let barriers = own(&wide) || theirs(&wide);
+        let fences = own(&waits) || theirs(&updates) || own(&updates) && theirs(&waits);
+        let tracked = tracking && skipped.iter().any(|skipped| self.tracked_conflict(skipped, buffer));
+        !(resumes || barriers || fences || tracked)
     }
 
     fn tracked_conflict(&self, a: &PendingBuffer, b: &PendingBuffer) -> bool {
@@ -281,11 +284,16 @@ impl Engine {
 /// Whether a later command buffer goes on with the last pass of the one at `at`: both are one pass (A25).
 fn is_resumed(pending: &VecDeque<Item>, at: usize) -> bool {
     let passes = |item: &Item| match &item.kind {
-        ItemKind::Buffer(buffer) => buffer.recording.recording().ops().iter().find_map(|op| match op {
-            Op::BeginPass(pass) => Some(pass.resuming),
-            _ => None,
-        }),
+        ItemKind::Buffer(buffer) => first_pass_resumes(buffer.recording.recording().ops()),
         _ => None,
     };
     pending.iter().skip(at + 1).find_map(passes).unwrap_or(false)
+}
+
+/// Whether the first pass goes on with the one before; nothing if there is no pass.
+fn first_pass_resumes(ops: &[Op]) -> Option<bool> {
+    ops.iter().find_map(|op| match op {
+        Op::BeginPass(pass) => Some(pass.resuming),
+        _ => None,
+    })
 }

@@ -241,10 +241,13 @@ impl<'a> Walk<'a> {
         let later = self.items.iter().filter(same_queue).filter(|other| other.at > item.at);
         let later: Vec<&Item> = later.filter(|other| other.buffer != item.buffer).collect();
         let resumed = passes(&later).any(|pass| passes(&passing).any(|own| own == pass));
+        let barriers = syncs(&skipped).chain(syncs(&passing)).any(reaches_out);
+        let fences = syncs(&skipped).any(updates)
+            || syncs(&passing).any(waits)
+            || syncs(&passing).any(updates) && syncs(&skipped).any(waits);
+        let telling = resumed || barriers || fences;
         skipped.iter().all(only_buffers)
-            && !resumed
-            && !syncs(&skipped).any(|sync| reaches_out(sync) || updates(sync))
-            && !syncs(&passing).any(|sync| reaches_out(sync) || waits(sync))
+            && !telling
             && works(&skipped).all(|early| {
                 works(&passing).all(|late| {
                     !early.same_pass(late) && !conflict::tracked_conflict(self.program, early, late)
