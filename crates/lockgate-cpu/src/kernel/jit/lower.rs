@@ -309,13 +309,15 @@ impl<'m> Lowering<'m> {
             break_to: None,
             continue_to: None,
         });
-        let body = self.list(|this| {
+        let mut body = self.list(|this| {
             for (handle, variable) in function.local_variables.iter() {
                 this.local(function, handle, variable)?;
             }
             this.block(&function.body)
         })?;
         self.scopes.pop();
+        // The end of the block is where a return at its end goes anyway.
+        body.pop_if(|last| matches!(last, Stmt::Exit(label) if *label == end));
         self.emit(Stmt::Block { label: end, body });
         Ok(result)
     }
