@@ -23,8 +23,7 @@ type Addresses = [(Value, i32); 4];
 impl Emitter<'_, '_> {
     /// Elements of the runtime-sized array at `offset` of a slot.
     pub(super) fn length(&mut self, slot: u32, offset: u32, stride: u32) -> Value {
-        let slots = self.field(types::I64, context!(slots));
-        let bytes = self.b.ins().load(types::I64, constant_flags(), slots, 16 * slot as i32 + 8);
+        let (_, bytes) = self.slots[slot as usize];
         let bytes = self.b.ins().iadd_imm_s(bytes, -i64::from(offset));
         let count = self.b.ins().udiv_imm_s(bytes, i64::from(stride));
         let most = self.b.ins().iconst(types::I64, i64::from(u32::MAX));
@@ -49,15 +48,12 @@ impl Emitter<'_, '_> {
 
     fn base(&mut self, memory: Memory) -> Value {
         match memory {
-            Memory::Slot { slot, .. } => {
-                let slots = self.field(types::I64, context!(slots));
-                self.b.ins().load(types::I64, constant_flags(), slots, 16 * slot as i32)
-            }
-            Memory::Shared => self.field(types::I64, context!(shared)),
-            Memory::Immediates => self.field(types::I64, context!(immediates)),
-            Memory::Constants => self.field(types::I64, context!(constants)),
+            Memory::Slot { slot, .. } => self.slots[slot as usize].0,
+            Memory::Shared => self.field(context!(shared)),
+            Memory::Immediates => self.field(context!(immediates)),
+            Memory::Constants => self.field(context!(constants)),
             Memory::Array(array) => {
-                let scratch = self.field(types::I64, context!(scratch));
+                let scratch = self.field(context!(scratch));
                 let base = self.b.ins().iadd_imm_s(scratch, i64::from(self.layout.arrays[array as usize]));
                 match self.first {
                     Some(first) if self.plan.barriers => {
@@ -554,7 +550,7 @@ impl Emitter<'_, '_> {
         results: &[Id],
     ) {
         let together = op != ImageOp::Store && results.iter().all(|id| self.shapes.ids[id.at()].is_scalar());
-        let objects = self.field(types::I64, context!(objects));
+        let objects = self.field(context!(objects));
         let mut lanes: Vec<Vec<Value>> = vec![Vec::new(); results.len()];
         let count = if together { 1 } else { self.lanes as u8 };
         let bits = if together { None } else { self.mask_value().map(|mask| self.bits(mask)) };

@@ -103,7 +103,7 @@ pub(super) fn compile(
 ) -> Result<Code, Refused> {
     let program = lower::lower(module, info, entry, globals).map_err(Refused::Unsupported)?;
     let wide = lanes == Lanes::Four && fits_four_lanes(&program);
-    let main = compile_variant(&program, if wide { 4 } else { 1 }, false)?;
+    let main = compile_variant(&program, globals.slots.len(), if wide { 4 } else { 1 }, false)?;
     Ok(Code { program, globals: globals.clone(), main, edge: OnceLock::new() })
 }
 
@@ -115,7 +115,7 @@ fn fits_four_lanes(program: &Program) -> bool {
         && program.vars.iter().all(|num| narrow(*num))
 }
 
-fn compile_variant(program: &Program, lanes: u32, partial: bool) -> Result<Compiled, Refused> {
+fn compile_variant(program: &Program, slots: usize, lanes: u32, partial: bool) -> Result<Compiled, Refused> {
     let shapes = shape::find(program, lanes);
     if let Some(span) = shapes.bad_barrier {
         // The shapes of arrays are not tracked, so a barrier that hangs on one may be fine.
@@ -128,7 +128,7 @@ fn compile_variant(program: &Program, lanes: u32, partial: bool) -> Result<Compi
     let layout = Scratch::new(program, &plan, lanes)
         .ok_or(Refused::Unsupported("this much memory for invocations"))?;
     let scratch_bytes = layout.bytes;
-    let variant = Variant { program, shapes: &shapes, plan: &plan, layout: &layout, lanes, partial };
+    let variant = Variant { program, shapes: &shapes, plan: &plan, layout: &layout, lanes, slots, partial };
     let (module, entry) = assemble(&variant).map_err(Refused::Unsupported)?;
     Ok(Compiled { entry, scratch_bytes, module: Mutex::new(Some(module)) })
 }
@@ -188,7 +188,8 @@ impl Code {
 
     fn edge(&self) -> Result<&Compiled, &'static str> {
         let compiled = self.edge.get_or_init(|| {
-            compile_variant(&self.program, 1, true).map_err(|refused| match refused {
+            compile_variant(&self.program, self.globals.slots.len(), 1, true).map_err(|refused| match refused
+            {
                 Refused::Unsupported(feature) => feature,
                 Refused::Barrier(_) => "a barrier in control flow that is not uniform",
             })

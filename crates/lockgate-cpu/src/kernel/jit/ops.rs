@@ -110,8 +110,8 @@ impl Emitter<'_, '_> {
                 Some(first) => first,
                 None => self.int(0),
             },
-            Builtin::GroupId(axis) => self.field(types::I32, context!(group) + 4 * axis as i32),
-            Builtin::GridSize(axis) => self.field(types::I32, context!(grid) + 4 * axis as i32),
+            Builtin::GroupId(axis) => self.field(context!(group) + 4 * axis as i32),
+            Builtin::GridSize(axis) => self.field(context!(grid) + 4 * axis as i32),
         }
     }
 
