@@ -21,23 +21,20 @@ type Leaves<'a> = &'a [(u32, Id)];
 type Addresses = [(Value, i32); 4];
 
 impl Emitter<'_, '_> {
-    /// Elements of the runtime-sized array at `offset` of a slot.
-    pub(super) fn length(&mut self, slot: u32, offset: u32, stride: u32) -> Value {
-        let (_, bytes) = self.slots[slot as usize];
-        let bytes = self.b.ins().iadd_imm_s(bytes, -i64::from(offset));
-        let count = self.b.ins().udiv_imm_s(bytes, i64::from(stride));
-        let most = self.b.ins().iconst(types::I64, i64::from(u32::MAX));
-        let count = self.b.ins().umin(count, most);
-        self.b.ins().ireduce(types::I32, count)
-    }
-
     fn count(&mut self, memory: Memory, bound: Bound) -> Value {
         match (bound, memory) {
             (Bound::Known(count), _) => self.int(count),
-            (Bound::Runtime { offset, stride }, Memory::Slot { slot, .. }) => {
-                self.length(slot, offset, stride)
-            }
-            (Bound::Runtime { .. }, _) => self.int(1),
+            (Bound::Runtime, Memory::Slot { slot, .. }) => self.slots[slot as usize].count,
+            (Bound::Runtime, _) => self.int(1),
+        }
+    }
+
+    /// How many elements have three more behind them.
+    fn whole_quads(&mut self, memory: Memory, bound: Bound) -> Value {
+        match (bound, memory) {
+            (Bound::Known(count), _) => self.int(count.saturating_sub(3)),
+            (Bound::Runtime, Memory::Slot { slot, .. }) => self.slots[slot as usize].whole_quads,
+            (Bound::Runtime, _) => self.int(0),
         }
     }
 
@@ -48,7 +45,7 @@ impl Emitter<'_, '_> {
 
     fn base(&mut self, memory: Memory) -> Value {
         match memory {
-            Memory::Slot { slot, .. } => self.slots[slot as usize].0,
+            Memory::Slot { slot, .. } => self.slots[slot as usize].pointer,
             Memory::Shared => self.field(context!(shared)),
             Memory::Immediates => self.field(context!(immediates)),
             Memory::Constants => self.field(context!(constants)),
@@ -122,12 +119,8 @@ impl Emitter<'_, '_> {
     fn neighbours(&mut self, place: &Place, address: Value, rest: &[Index]) -> Option<(Value, Value)> {
         let [index] = rest else { return None };
         let Val::Linear(start) = self.get(index.id) else { return None };
-        let count = self.count(place.memory, index.bound);
-        let four = self.int(4);
-        let enough = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, count, four);
-        let last = self.b.ins().isub(count, four);
-        let below = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, start, last);
-        let all = self.b.ins().band(enough, below);
+        let whole_quads = self.whole_quads(place.memory, index.bound);
+        let all = self.b.ins().icmp(IntCC::UnsignedLessThan, start, whole_quads);
         // The clamp changes nothing where this address is used; it keeps even a broken comparison inside.
         let (address, _) = self.advance(address, place.memory, index, start);
         Some((all, address))

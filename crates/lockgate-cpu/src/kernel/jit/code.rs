@@ -19,8 +19,7 @@ pub(super) const NONE: &[BlockArg] = &[];
 /// What a kernel is called with; machine code reads it by offset.
 #[repr(C)]
 pub(super) struct Context {
-    /// Two words for each slot: address and bytes of a buffer.
-    pub(super) slots: *const [u64; 2],
+    pub(super) slots: *const Slot,
     pub(super) objects: *const super::super::binding::Binding,
     pub(super) shared: *mut u8,
     pub(super) scratch: *mut u8,
@@ -30,6 +29,24 @@ pub(super) struct Context {
     pub(super) group: [u32; 3],
     pub(super) grid: [u32; 3],
     pub(super) threads: [u32; 3],
+}
+
+/// What machine code knows of a bound buffer.
+#[repr(C)]
+pub(super) struct Slot {
+    pub(super) pointer: *mut u8,
+    /// Elements of its runtime-sized array; at least one.
+    pub(super) count: u32,
+    /// How many of them have three more behind: from there, four lanes find all of theirs.
+    pub(super) whole_quads: u32,
+}
+
+/// The registers with a [`Slot`].
+#[derive(Clone, Copy)]
+pub(super) struct SlotValues {
+    pub(super) pointer: Value,
+    pub(super) count: Value,
+    pub(super) whole_quads: Value,
 }
 
 /// Offset of a field of [`Context`].
@@ -69,9 +86,9 @@ pub(super) struct Emitter<'a, 'f> {
     pub(super) plan: &'a Plan,
     pub(super) layout: &'a Scratch,
     pub(super) lanes: u32,
-    /// Fields of the context by offset, and address and bytes of each slot's buffer; loaded once at the start.
+    /// Fields of the context by offset, and those of each slot; loaded once at the start.
     fields: Vec<(i32, Value)>,
-    pub(super) slots: Vec<(Value, Value)>,
+    pub(super) slots: Vec<SlotValues>,
     pub(super) values: Vec<Option<Val>>,
     /// Values that are used outside the list that computes them.
     pub(super) escaping: Vec<Option<Variable>>,
@@ -221,12 +238,16 @@ fn load_fields(b: &mut FunctionBuilder<'_>, context: Value) -> Vec<(i32, Value)>
     fields
 }
 
-fn load_slots(b: &mut FunctionBuilder<'_>, fields: &[(i32, Value)], count: usize) -> Vec<(Value, Value)> {
+fn load_slots(b: &mut FunctionBuilder<'_>, fields: &[(i32, Value)], count: usize) -> Vec<SlotValues> {
     let table = fields[0].1;
-    (0..count as i32)
-        .map(|slot| {
-            let pointer = b.ins().load(types::I64, flags(), table, 16 * slot);
-            (pointer, b.ins().load(types::I64, flags(), table, 16 * slot + 8))
+    let mut load = |ty, slot: usize, offset: usize| {
+        b.ins().load(ty, flags(), table, (slot * size_of::<Slot>() + offset) as i32)
+    };
+    (0..count)
+        .map(|slot| SlotValues {
+            pointer: load(types::I64, slot, std::mem::offset_of!(Slot, pointer)),
+            count: load(types::I32, slot, std::mem::offset_of!(Slot, count)),
+            whole_quads: load(types::I32, slot, std::mem::offset_of!(Slot, whole_quads)),
         })
         .collect()
 }

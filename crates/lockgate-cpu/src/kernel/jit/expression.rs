@@ -368,9 +368,7 @@ impl<'m> Lowering<'m> {
                 }
                 Bound::Known(count)
             }
-            None if place.indices.is_empty() => {
-                Bound::Runtime { offset: place.offset, stride: elements.stride }
-            }
+            None if place.indices.is_empty() => Bound::Runtime,
             None => return Err("a runtime-sized array inside another array"),
         };
         place.indices.push(Index { id, stride: elements.stride, bound });
@@ -504,12 +502,9 @@ impl<'m> Lowering<'m> {
     }
 
     fn array_length(&mut self, array: Handle<Expression>) -> Result<Id, Refusal> {
-        let elements = layout::elements(self.module, self.inner(array)?).ok_or("the length of this type")?;
         match self.value(array)? {
-            Lowered::Place(Place { memory: Memory::Slot { slot, .. }, offset, indices })
-                if indices.is_empty() =>
-            {
-                Ok(self.op(Num::U32, Op::Length { slot, offset, stride: elements.stride }))
+            Lowered::Place(Place { memory: Memory::Slot { slot, .. }, .. }) => {
+                Ok(self.op(Num::U32, Op::Length(slot)))
             }
             _ => Err("the length of this array"),
         }

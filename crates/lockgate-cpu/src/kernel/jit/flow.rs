@@ -158,7 +158,7 @@ impl Emitter<'_, '_> {
         self.scopes.push(Scope { label: None, exit: end, mask: Some(variable), full: false });
         let cheap = list.iter().all(|stmt| match stmt {
             Stmt::Let(_, op) => !matches!(op, Op::Call(..)),
-            Stmt::Set(..) => true,
+            Stmt::Set(..) | Stmt::Exit(_) => true,
             _ => false,
         });
         let budget = self.budget;

@@ -41,7 +41,7 @@ use super::{
     number::Num,
     reflect::Globals,
 };
-use code::{Context, Scratch, Variant};
+use code::{Context, Scratch, Slot, Variant};
 use ir::Program;
 
 /// Why there is no machine code.
@@ -171,7 +171,7 @@ fn assemble(variant: &Variant<'_>) -> Result<(JITModule, Entry), &'static str> {
 
 /// Memory that one thread needs while it runs workgroups.
 struct Workspace {
-    slots: Vec<[u64; 2]>,
+    slots: Vec<Slot>,
     shared: Vec<u128>,
     scratch: Vec<u128>,
     immediates: Vec<u8>,
@@ -198,15 +198,20 @@ impl Code {
     }
 
     fn workspace(&self, launch: &Launch<'_>) -> Workspace {
-        let slot = |binding: &Binding| match binding {
-            Binding::Buffer(buffer) => [buffer.ptr as u64, buffer.len],
-            _ => [0; 2],
+        let slot = |(binding, tail): (&Binding, &Option<(u32, u32)>)| {
+            let Binding::Buffer(buffer) = binding else {
+                return Slot { pointer: std::ptr::null_mut(), count: 0, whole_quads: 0 };
+            };
+            let (offset, stride) =
+                tail.map_or((0, 1), |(offset, stride)| (u64::from(offset), u64::from(stride)));
+            let count = (buffer.len.saturating_sub(offset) / stride).min(u32::MAX.into()) as u32;
+            Slot { pointer: buffer.ptr, count, whole_quads: count.saturating_sub(3) }
         };
         let mut immediates = vec![0; self.program.immediate_bytes as usize];
         let given = immediates.len().min(launch.immediates.len());
         immediates[..given].copy_from_slice(&launch.immediates[..given]);
         Workspace {
-            slots: launch.bindings.iter().map(slot).collect(),
+            slots: launch.bindings.iter().zip(&self.globals.tails).map(slot).collect(),
             shared: vec![0; self.program.shared_bytes.div_ceil(16) as usize],
             scratch: Vec::new(),
             immediates,

@@ -92,7 +92,7 @@ impl Emitter<'_, '_> {
                 let value = self.builtin(builtin);
                 if shape == Shape::Linear { Val::Linear(value) } else { Val::Scalar(value) }
             }
-            (_, Op::Length { slot, offset, stride }) => Val::Scalar(self.length(slot, offset, stride)),
+            (_, Op::Length(slot)) => Val::Scalar(self.slots[slot as usize].count),
             (shape @ (Shape::Group | Shape::Quad | Shape::Linear), _) => {
                 let operands: Vec<Value> = op.operands().map(|id| self.scalar(id)).collect();
                 let value = self.scalar_op(num, op, &operands);
@@ -130,7 +130,7 @@ impl Emitter<'_, '_> {
             Op::Convert(_) => self.convert(from, num, v[0]),
             Op::Bits(_) => self.cast(scalar_type(num), v[0]),
             Op::Call(fun, ..) => self.call(fun, num, v[0], v[1]),
-            Op::Builtin(_) | Op::Get(_) | Op::Length { .. } => v[0],
+            Op::Builtin(_) | Op::Get(_) | Op::Length(_) => v[0],
         }
     }
 
@@ -340,7 +340,7 @@ impl Emitter<'_, '_> {
                 let a = self.vector(a);
                 self.cast(vector_type(num), a)
             }
-            Op::Builtin(_) | Op::Get(_) | Op::Length { .. } => self.each_lane(num, op),
+            Op::Builtin(_) | Op::Get(_) | Op::Length(_) => self.each_lane(num, op),
         }
     }
 
