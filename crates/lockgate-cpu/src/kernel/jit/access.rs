@@ -115,6 +115,26 @@ impl Emitter<'_, '_> {
         })
     }
 
+    /// Each lane's address, with indices out of range clamped.
+    fn separate_clamped(&mut self, place: &Place, address: Value, rest: &[Index]) -> Addresses {
+        let mut addresses = [address; 4];
+        for index in rest {
+            let count = self.count(place.memory, index.bound);
+            let last = self.b.ins().iadd_imm_s(count, -1);
+            let last = self.b.ins().splat(types::I32X4, last);
+            let chosen = self.vector(index.id);
+            let chosen = self.b.ins().umin(chosen, last);
+            let stride = i64::from(index.stride * self.scale(place.memory));
+            for (lane, address) in addresses.iter_mut().enumerate() {
+                let value = self.lane(chosen, Num::U32, lane as u8);
+                let value = self.b.ins().uextend(types::I64, value);
+                let bytes = self.b.ins().imul_imm_s(value, stride);
+                *address = self.b.ins().iadd(*address, bytes);
+            }
+        }
+        addresses.map(|address| (address, 0))
+    }
+
     /// For one index that rises by one from lane to lane: whether all lanes are in range, and the first lane's address.
     fn neighbours(&mut self, place: &Place, address: Value, rest: &[Index]) -> Option<(Value, Value)> {
         let [index] = rest else { return None };
@@ -146,7 +166,7 @@ impl Emitter<'_, '_> {
             return self.load_together(place, address, into);
         }
         let Some((all, first)) = self.neighbours(place, address, &rest) else {
-            let addresses = self.separate(place, address, &rest).map(|(address, _)| (address, 0));
+            let addresses = self.separate_clamped(place, address, &rest);
             let values = self.gather(place, addresses, into);
             into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
             return;
@@ -171,7 +191,7 @@ impl Emitter<'_, '_> {
         self.jump_with(end, &values);
         self.b.set_cold_block(far);
         self.start(far);
-        let addresses = self.separate(place, address, &rest).map(|(address, _)| (address, 0));
+        let addresses = self.separate_clamped(place, address, &rest);
         let values = self.gather(place, addresses, into);
         self.jump_with(end, &values);
         self.start(end);

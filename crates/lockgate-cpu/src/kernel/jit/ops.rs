@@ -33,11 +33,17 @@ impl Emitter<'_, '_> {
 
     /// One lane, as a scalar.
     pub(super) fn lane(&mut self, vector: Value, num: Num, lane: u8) -> Value {
-        let value = self.b.ins().extractlane(vector, lane);
-        if num != Num::Bool {
-            return value;
+        if num == Num::F32 {
+            return self.b.ins().extractlane(vector, lane);
         }
-        let value = self.b.ins().ireduce(types::I8, value);
+        // Two lanes at a time, which are taken apart where there are more execution units.
+        let halves = self.cast(types::I64X2, vector);
+        let half = self.b.ins().extractlane(halves, lane / 2);
+        let half = if lane.is_multiple_of(2) { half } else { self.b.ins().ushr_imm_s(half, 32) };
+        if num != Num::Bool {
+            return self.b.ins().ireduce(types::I32, half);
+        }
+        let value = self.b.ins().ireduce(types::I8, half);
         self.b.ins().band_imm_s(value, 1)
     }
 
