@@ -318,7 +318,7 @@ impl<'m> Lowering<'m> {
             Lowered::Place(place) => self.index_place(place, elements, id),
             Lowered::Data(ids) => {
                 let count = elements.count.ok_or("an index into this value")?;
-                let place = self.spill(&ids, elements.leaves)?;
+                let place = self.spill(&ids)?;
                 let bytes = elements.leaves as u32 * 4;
                 let bound = Bound::Known(count);
                 let place = Place { indices: vec![Index { id, stride: bytes, bound }], ..place };
@@ -334,7 +334,7 @@ impl<'m> Lowering<'m> {
     }
 
     /// Values in memory, four bytes each, so that an index can choose from them.
-    fn spill(&mut self, ids: &[Id], _element: usize) -> Result<Place, Refusal> {
+    fn spill(&mut self, ids: &[Id]) -> Result<Place, Refusal> {
         if ids.iter().any(|id| self.program.num(*id).bytes() != 4) {
             return Err("an index into a value of this type");
         }
