@@ -377,8 +377,10 @@ impl Emitter<'_, '_> {
         self.b.ins().jump(header, NONE);
         self.b.switch_to_block(header);
         let first = self.b.use_var(index);
-        let more = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, first, i64::from(count));
-        self.b.ins().brif(more, body, NONE, exit, NONE);
+        // Cranelift hoists out of a loop only while it has not yet seen where the loop is left; it follows the
+        // second target of a branch first.
+        let done = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThanOrEqual, first, i64::from(count));
+        self.b.ins().brif(done, exit, NONE, body, NONE);
         self.start(body);
         self.first = Some(first);
         let outer = std::mem::take(&mut self.scopes);
