@@ -204,7 +204,7 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
         scopes: Vec::new(),
         first: None,
         stopped,
-        budget: 600,
+        budget: 300,
         partial: variant.partial,
     };
     if emitter.steps(&variant.plan.steps) {
