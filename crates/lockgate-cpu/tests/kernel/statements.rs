@@ -200,3 +200,56 @@ fn built_in_values_and_partial_workgroups() {
         assert_eq!(*word, if inside { whole[i] } else { 0xEEEE_EEEE }, "{i}");
     }
 }
+
+#[test]
+fn workgroups_of_any_size_with_barriers_and_missing_invocations() {
+    for size in ["1", "3", "5, 2", "8, 3, 2", "4, 1, 3"] {
+        let source = format!(
+            "@group(0) @binding(0) var<storage, read_write> data: array<atomic<u32>, 64>;
+            var<workgroup> sum: atomic<u32>;
+            @compute @workgroup_size({size}) fn main(
+                @builtin(global_invocation_id) g: vec3<u32>, @builtin(local_invocation_index) l: u32,
+            ) {{
+                var mine = g.x * 3u + g.y * 5u + g.z * 7u;
+                for (var k = 0u; k < 2u; k++) {{
+                    if (mine % 2u == 0u) {{ atomicAdd(&sum, mine); }}
+                    workgroupBarrier();
+                    mine += atomicLoad(&sum) % 8u;
+                    workgroupBarrier();
+                }}
+                atomicAdd(&data[mine % 64u], mine + l);
+            }}"
+        );
+        let mut case = Case::new(&source, [3, 2, 2], vec![vec![0; 256]]);
+        let whole = case.run();
+        case.threads = Some([u32::MAX; 3]);
+        assert_eq!(case.run(), whole);
+        case.threads = Some([2, 2, 1]);
+        assert_ne!(case.run(), whole);
+    }
+}
+
+#[test]
+fn ranges_of_workgroups_run_apart() {
+    use lockgate_cpu::kernel::{Binding, Engine, Lanes, Launch, Outcome};
+    let source = "
+        @group(0) @binding(0) var<storage, read_write> data: array<u32, 24>;
+        @compute @workgroup_size(4) fn main(@builtin(global_invocation_id) id: vec3<u32>) { data[id.x] += id.x; }";
+    let Ok(kernel) = crate::harness::compile(source, "main", &[], Engine::Auto, Lanes::Four) else {
+        panic!("refused")
+    };
+    let mut memory = crate::harness::Memory::new(&[0; 96]);
+    let bindings: Vec<Binding> = vec![memory.binding()];
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for part in [0..2, 2..3, 3..6] {
+            let (kernel, bindings, stop) = (&kernel, &bindings, &stop);
+            scope.spawn(move || {
+                let launch = Launch { grid: [6, 1, 1], threads: None, bindings, immediates: &[], stop };
+                // SAFETY: the memory outlives the scope, and each part writes its own elements.
+                assert_eq!(unsafe { kernel.run(&launch, part) }, Outcome::Done);
+            });
+        }
+    });
+    assert_eq!(to_u32s(&memory.bytes()), (0..24).collect::<Vec<_>>());
+}

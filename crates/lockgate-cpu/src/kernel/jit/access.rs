@@ -21,24 +21,20 @@ type Leaves<'a> = &'a [(u32, Id)];
 type Addresses = [(Value, i32); 4];
 
 impl Emitter<'_, '_> {
-    /// Elements of the runtime-sized array at `offset` of a slot.
-    pub(super) fn length(&mut self, slot: u32, offset: u32, stride: u32) -> Value {
-        let slots = self.field(types::I64, context!(slots));
-        let bytes = self.b.ins().load(types::I64, constant_flags(), slots, 16 * slot as i32 + 8);
-        let bytes = self.b.ins().iadd_imm_s(bytes, -i64::from(offset));
-        let count = self.b.ins().udiv_imm_s(bytes, i64::from(stride));
-        let most = self.b.ins().iconst(types::I64, i64::from(u32::MAX));
-        let count = self.b.ins().umin(count, most);
-        self.b.ins().ireduce(types::I32, count)
-    }
-
     fn count(&mut self, memory: Memory, bound: Bound) -> Value {
         match (bound, memory) {
             (Bound::Known(count), _) => self.int(count),
-            (Bound::Runtime { offset, stride }, Memory::Slot { slot, .. }) => {
-                self.length(slot, offset, stride)
-            }
-            (Bound::Runtime { .. }, _) => self.int(1),
+            (Bound::Runtime, Memory::Slot { slot, .. }) => self.slots[slot as usize].count,
+            (Bound::Runtime, _) => self.int(1),
+        }
+    }
+
+    /// How many elements have three more behind them.
+    fn whole_quads(&mut self, memory: Memory, bound: Bound) -> Value {
+        match (bound, memory) {
+            (Bound::Known(count), _) => self.int(count.saturating_sub(3)),
+            (Bound::Runtime, Memory::Slot { slot, .. }) => self.slots[slot as usize].whole_quads,
+            (Bound::Runtime, _) => self.int(0),
         }
     }
 
@@ -49,15 +45,12 @@ impl Emitter<'_, '_> {
 
     fn base(&mut self, memory: Memory) -> Value {
         match memory {
-            Memory::Slot { slot, .. } => {
-                let slots = self.field(types::I64, context!(slots));
-                self.b.ins().load(types::I64, constant_flags(), slots, 16 * slot as i32)
-            }
-            Memory::Shared => self.field(types::I64, context!(shared)),
-            Memory::Immediates => self.field(types::I64, context!(immediates)),
-            Memory::Constants => self.field(types::I64, context!(constants)),
+            Memory::Slot { slot, .. } => self.slots[slot as usize].pointer,
+            Memory::Shared => self.field(context!(shared)),
+            Memory::Immediates => self.field(context!(immediates)),
+            Memory::Constants => self.field(context!(constants)),
             Memory::Array(array) => {
-                let scratch = self.field(types::I64, context!(scratch));
+                let scratch = self.field(context!(scratch));
                 let base = self.b.ins().iadd_imm_s(scratch, i64::from(self.layout.arrays[array as usize]));
                 match self.first {
                     Some(first) if self.plan.barriers => {
@@ -122,16 +115,32 @@ impl Emitter<'_, '_> {
         })
     }
 
+    /// Each lane's address, with indices out of range clamped.
+    fn separate_clamped(&mut self, place: &Place, address: Value, rest: &[Index]) -> Addresses {
+        let mut addresses = [address; 4];
+        for index in rest {
+            let count = self.count(place.memory, index.bound);
+            let last = self.b.ins().iadd_imm_s(count, -1);
+            let last = self.b.ins().splat(types::I32X4, last);
+            let chosen = self.vector(index.id);
+            let chosen = self.b.ins().umin(chosen, last);
+            let stride = i64::from(index.stride * self.scale(place.memory));
+            for (lane, address) in addresses.iter_mut().enumerate() {
+                let value = self.lane(chosen, Num::U32, lane as u8);
+                let value = self.b.ins().uextend(types::I64, value);
+                let bytes = self.b.ins().imul_imm_s(value, stride);
+                *address = self.b.ins().iadd(*address, bytes);
+            }
+        }
+        addresses.map(|address| (address, 0))
+    }
+
     /// For one index that rises by one from lane to lane: whether all lanes are in range, and the first lane's address.
     fn neighbours(&mut self, place: &Place, address: Value, rest: &[Index]) -> Option<(Value, Value)> {
         let [index] = rest else { return None };
         let Val::Linear(start) = self.get(index.id) else { return None };
-        let count = self.count(place.memory, index.bound);
-        let four = self.int(4);
-        let enough = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, count, four);
-        let last = self.b.ins().isub(count, four);
-        let below = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, start, last);
-        let all = self.b.ins().band(enough, below);
+        let whole_quads = self.whole_quads(place.memory, index.bound);
+        let all = self.b.ins().icmp(IntCC::UnsignedLessThan, start, whole_quads);
         // The clamp changes nothing where this address is used; it keeps even a broken comparison inside.
         let (address, _) = self.advance(address, place.memory, index, start);
         Some((all, address))
@@ -157,7 +166,7 @@ impl Emitter<'_, '_> {
             return self.load_together(place, address, into);
         }
         let Some((all, first)) = self.neighbours(place, address, &rest) else {
-            let addresses = self.separate(place, address, &rest).map(|(address, _)| (address, 0));
+            let addresses = self.separate_clamped(place, address, &rest);
             let values = self.gather(place, addresses, into);
             into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
             return;
@@ -182,7 +191,7 @@ impl Emitter<'_, '_> {
         self.jump_with(end, &values);
         self.b.set_cold_block(far);
         self.start(far);
-        let addresses = self.separate(place, address, &rest).map(|(address, _)| (address, 0));
+        let addresses = self.separate_clamped(place, address, &rest);
         let values = self.gather(place, addresses, into);
         self.jump_with(end, &values);
         self.start(end);
@@ -554,7 +563,7 @@ impl Emitter<'_, '_> {
         results: &[Id],
     ) {
         let together = op != ImageOp::Store && results.iter().all(|id| self.shapes.ids[id.at()].is_scalar());
-        let objects = self.field(types::I64, context!(objects));
+        let objects = self.field(context!(objects));
         let mut lanes: Vec<Vec<Value>> = vec![Vec::new(); results.len()];
         let count = if together { 1 } else { self.lanes as u8 };
         let bits = if together { None } else { self.mask_value().map(|mask| self.bits(mask)) };

@@ -19,8 +19,7 @@ pub(super) const NONE: &[BlockArg] = &[];
 /// What a kernel is called with; machine code reads it by offset.
 #[repr(C)]
 pub(super) struct Context {
-    /// Two words for each slot: address and bytes of a buffer.
-    pub(super) slots: *const [u64; 2],
+    pub(super) slots: *const Slot,
     pub(super) objects: *const super::super::binding::Binding,
     pub(super) shared: *mut u8,
     pub(super) scratch: *mut u8,
@@ -30,6 +29,24 @@ pub(super) struct Context {
     pub(super) group: [u32; 3],
     pub(super) grid: [u32; 3],
     pub(super) threads: [u32; 3],
+}
+
+/// What machine code knows of a bound buffer.
+#[repr(C)]
+pub(super) struct Slot {
+    pub(super) pointer: *mut u8,
+    /// Elements of its runtime-sized array; at least one.
+    pub(super) count: u32,
+    /// How many of them have three more behind: from there, four lanes find all of theirs.
+    pub(super) whole_quads: u32,
+}
+
+/// The registers with a [`Slot`].
+#[derive(Clone, Copy)]
+pub(super) struct SlotValues {
+    pub(super) pointer: Value,
+    pub(super) count: Value,
+    pub(super) whole_quads: Value,
 }
 
 /// Offset of a field of [`Context`].
@@ -69,7 +86,9 @@ pub(super) struct Emitter<'a, 'f> {
     pub(super) plan: &'a Plan,
     pub(super) layout: &'a Scratch,
     pub(super) lanes: u32,
-    pub(super) context: Value,
+    /// Fields of the context by offset, and those of each slot; loaded once at the start.
+    fields: Vec<(i32, Value)>,
+    pub(super) slots: Vec<SlotValues>,
     pub(super) values: Vec<Option<Val>>,
     /// Values that are used outside the list that computes them.
     pub(super) escaping: Vec<Option<Variable>>,
@@ -114,6 +133,8 @@ pub(super) struct Variant<'a> {
     pub(super) plan: &'a Plan,
     pub(super) layout: &'a Scratch,
     pub(super) lanes: u32,
+    /// Slots of the kernel.
+    pub(super) slots: usize,
     /// Leave out invocations beyond `Context::threads`.
     pub(super) partial: bool,
 }
@@ -166,6 +187,8 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
             escapes.then(|| b.declare_var(if linear { types::I32 } else { ty(num, shape) }))
         })
         .collect();
+    let fields = load_fields(&mut b, context);
+    let slots = load_slots(&mut b, &fields, variant.slots);
     let mut emitter = Emitter {
         b,
         program: variant.program,
@@ -173,14 +196,15 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
         plan: variant.plan,
         layout: variant.layout,
         lanes,
-        context,
+        fields,
+        slots,
         values: vec![None; variant.program.ids.len()],
         escaping,
         vars,
         scopes: Vec::new(),
         first: None,
         stopped,
-        budget: 600,
+        budget: 300,
         partial: variant.partial,
     };
     if emitter.steps(&variant.plan.steps) {
@@ -190,6 +214,42 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
     emitter.finish(1);
     emitter.b.seal_all_blocks();
     emitter.b.finalize(config);
+}
+
+/// Loads what the kernel is called with. Without leave to move them, the loads stay ahead of all loops.
+fn load_fields(b: &mut FunctionBuilder<'_>, context: Value) -> Vec<(i32, Value)> {
+    let pointers = [
+        context!(slots),
+        context!(objects),
+        context!(shared),
+        context!(scratch),
+        context!(immediates),
+        context!(constants),
+        context!(stop),
+    ];
+    let triples = [context!(group), context!(grid), context!(threads)];
+    let words = triples.iter().flat_map(|first| (0..3).map(move |axis| first + 4 * axis));
+    let mut fields = Vec::new();
+    for (ty, offset) in
+        pointers.map(|at| (types::I64, at)).into_iter().chain(words.map(|at| (types::I32, at)))
+    {
+        fields.push((offset, b.ins().load(ty, flags(), context, offset)));
+    }
+    fields
+}
+
+fn load_slots(b: &mut FunctionBuilder<'_>, fields: &[(i32, Value)], count: usize) -> Vec<SlotValues> {
+    let table = fields[0].1;
+    let mut load = |ty, slot: usize, offset: usize| {
+        b.ins().load(ty, flags(), table, (slot * size_of::<Slot>() + offset) as i32)
+    };
+    (0..count)
+        .map(|slot| SlotValues {
+            pointer: load(types::I64, slot, std::mem::offset_of!(Slot, pointer)),
+            count: load(types::I32, slot, std::mem::offset_of!(Slot, count)),
+            whole_quads: load(types::I32, slot, std::mem::offset_of!(Slot, whole_quads)),
+        })
+        .collect()
 }
 
 /// Values with a use outside the list of statements that computes them.
@@ -230,8 +290,8 @@ impl Emitter<'_, '_> {
     }
 
     /// A field of the context.
-    pub(super) fn field(&mut self, ty: Type, offset: i32) -> Value {
-        self.b.ins().load(ty, constant_flags(), self.context, offset)
+    pub(super) fn field(&self, offset: i32) -> Value {
+        self.fields.iter().find(|(at, _)| *at == offset).map_or(self.fields[0].1, |(_, value)| *value)
     }
 
     pub(super) fn int(&mut self, value: u32) -> Value {
@@ -246,7 +306,7 @@ impl Emitter<'_, '_> {
 
     /// Leaves the kernel when the launch is to be stopped.
     pub(super) fn poll(&mut self) {
-        let stop = self.field(types::I64, context!(stop));
+        let stop = self.field(context!(stop));
         let stop = self.b.ins().load(types::I8, flags(), stop, 0);
         let next = self.b.create_block();
         self.b.ins().brif(stop, self.stopped, NONE, next, NONE);
@@ -317,8 +377,10 @@ impl Emitter<'_, '_> {
         self.b.ins().jump(header, NONE);
         self.b.switch_to_block(header);
         let first = self.b.use_var(index);
-        let more = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, first, i64::from(count));
-        self.b.ins().brif(more, body, NONE, exit, NONE);
+        // Cranelift hoists out of a loop only while it has not yet seen where the loop is left; it follows the
+        // second target of a branch first.
+        let done = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThanOrEqual, first, i64::from(count));
+        self.b.ins().brif(done, exit, NONE, body, NONE);
         self.start(body);
         self.first = Some(first);
         let outer = std::mem::take(&mut self.scopes);
@@ -375,7 +437,7 @@ impl Emitter<'_, '_> {
     fn skip_absent(&mut self, next: Block) {
         for axis in 0..3 {
             let id = self.global_id(axis);
-            let limit = self.field(types::I32, context!(threads) + 4 * axis as i32);
+            let limit = self.field(context!(threads) + 4 * axis as i32);
             let present = self.b.ins().icmp(IntCC::UnsignedLessThan, id, limit);
             let go_on = self.b.create_block();
             self.b.ins().brif(present, go_on, NONE, next, NONE);
@@ -397,7 +459,7 @@ impl Emitter<'_, '_> {
     }
 
     pub(super) fn global_id(&mut self, axis: usize) -> Value {
-        let group = self.field(types::I32, context!(group) + 4 * axis as i32);
+        let group = self.field(context!(group) + 4 * axis as i32);
         let start = self.b.ins().imul_imm_s(group, i64::from(self.program.workgroup_size[axis]));
         let local = self.local_id(axis);
         self.b.ins().iadd(start, local)
@@ -406,7 +468,7 @@ impl Emitter<'_, '_> {
     /// Where the slot of the invocations that run now is.
     fn slot(&mut self, slot: u32) -> (Value, i32) {
         let invocations = self.program.workgroup_size.iter().product::<u32>();
-        let scratch = self.field(types::I64, context!(scratch));
+        let scratch = self.field(context!(scratch));
         let offset = self.layout.slots + slot * 8 * invocations;
         let Some(first) = self.first else { return (scratch, offset as i32) };
         let first = self.b.ins().uextend(types::I64, first);

@@ -46,7 +46,7 @@ impl Dynamic {
         self.globals[handle.index()]
     }
 
-    pub(super) fn local(&self, _module: &Module, function: &Function, handle: Handle<LocalVariable>) -> bool {
+    pub(super) fn local(&self, function: &Function, handle: Handle<LocalVariable>) -> bool {
         let mut found = false;
         self.roots(function, &mut |root| found |= matches!(root, Root::Local(local) if local == handle));
         found

@@ -318,7 +318,7 @@ impl<'m> Lowering<'m> {
             Lowered::Place(place) => self.index_place(place, elements, id),
             Lowered::Data(ids) => {
                 let count = elements.count.ok_or("an index into this value")?;
-                let place = self.spill(&ids, elements.leaves)?;
+                let place = self.spill(&ids)?;
                 let bytes = elements.leaves as u32 * 4;
                 let bound = Bound::Known(count);
                 let place = Place { indices: vec![Index { id, stride: bytes, bound }], ..place };
@@ -334,7 +334,7 @@ impl<'m> Lowering<'m> {
     }
 
     /// Values in memory, four bytes each, so that an index can choose from them.
-    fn spill(&mut self, ids: &[Id], _element: usize) -> Result<Place, Refusal> {
+    fn spill(&mut self, ids: &[Id]) -> Result<Place, Refusal> {
         if ids.iter().any(|id| self.program.num(*id).bytes() != 4) {
             return Err("an index into a value of this type");
         }
@@ -368,9 +368,7 @@ impl<'m> Lowering<'m> {
                 }
                 Bound::Known(count)
             }
-            None if place.indices.is_empty() => {
-                Bound::Runtime { offset: place.offset, stride: elements.stride }
-            }
+            None if place.indices.is_empty() => Bound::Runtime,
             None => return Err("a runtime-sized array inside another array"),
         };
         place.indices.push(Index { id, stride: elements.stride, bound });
@@ -504,12 +502,9 @@ impl<'m> Lowering<'m> {
     }
 
     fn array_length(&mut self, array: Handle<Expression>) -> Result<Id, Refusal> {
-        let elements = layout::elements(self.module, self.inner(array)?).ok_or("the length of this type")?;
         match self.value(array)? {
-            Lowered::Place(Place { memory: Memory::Slot { slot, .. }, offset, indices })
-                if indices.is_empty() =>
-            {
-                Ok(self.op(Num::U32, Op::Length { slot, offset, stride: elements.stride }))
+            Lowered::Place(Place { memory: Memory::Slot { slot, .. }, .. }) => {
+                Ok(self.op(Num::U32, Op::Length(slot)))
             }
             _ => Err("the length of this array"),
         }

@@ -158,7 +158,7 @@ impl Emitter<'_, '_> {
         self.scopes.push(Scope { label: None, exit: end, mask: Some(variable), full: false });
         let cheap = list.iter().all(|stmt| match stmt {
             Stmt::Let(_, op) => !matches!(op, Op::Call(..)),
-            Stmt::Set(..) => true,
+            Stmt::Set(..) | Stmt::Exit(_) => true,
             _ => false,
         });
         let budget = self.budget;
@@ -180,7 +180,13 @@ impl Emitter<'_, '_> {
     /// A branch that all lanes take the same way.
     fn branch_together(&mut self, condition: Value, accept: &[Stmt], reject: &[Stmt]) {
         let [yes, no, end] = [(); 3].map(|()| self.b.create_block());
-        self.b.ins().brif(condition, yes, NONE, no, NONE);
+        if matches!(reject.last(), Some(Stmt::Exit(_))) {
+            // The side that may leave a loop comes first, for the reason given at the loop over invocations.
+            let not = self.b.ins().icmp_imm_s(IntCC::Equal, condition, 0);
+            self.b.ins().brif(not, no, NONE, yes, NONE);
+        } else {
+            self.b.ins().brif(condition, yes, NONE, no, NONE);
+        }
         let before: Vec<bool> = self.scopes.iter().map(|scope| scope.full).collect();
         let mut after = before.clone();
         for (block, list) in [(yes, accept), (no, reject)] {

@@ -109,19 +109,15 @@ pub(super) enum Op {
     /// A function that Rust computes.
     Call(MathFunction, Id, Id),
     Get(Var),
-    /// Elements of the runtime-sized array at `offset` of a slot.
-    Length {
-        slot: u32,
-        offset: u32,
-        stride: u32,
-    },
+    /// Elements of the runtime-sized array of a slot.
+    Length(u32),
 }
 
 impl Op {
     /// The values that it is computed from.
     pub(super) fn operands(&self) -> impl Iterator<Item = Id> + use<> {
         let list = match *self {
-            Op::Builtin(_) | Op::Get(_) | Op::Length { .. } => [None; 3],
+            Op::Builtin(_) | Op::Get(_) | Op::Length(_) => [None; 3],
             Op::Unary(_, a) | Op::Convert(a) | Op::Bits(a) => [Some(a), None, None],
             Op::Binary(_, a, b) | Op::Call(_, a, b) => [Some(a), Some(b), None],
             Op::Select(a, b, c) | Op::Fma(a, b, c) => [Some(a), Some(b), Some(c)],
@@ -151,11 +147,8 @@ pub(super) enum Memory {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Bound {
     Known(u32),
-    /// As many as fit between `offset` and the end of the slot.
-    Runtime {
-        offset: u32,
-        stride: u32,
-    },
+    /// As many as the slot's buffer has room for.
+    Runtime,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -86,7 +86,7 @@ pub(super) fn lower(
         privates: HashMap::new(),
         statements: 0,
     };
-    lowering.privates(&point.function)?;
+    lowering.privates()?;
     let mut arguments = Vec::new();
     for argument in &point.function.arguments {
         arguments.push(lowering.entry_argument(argument)?);
@@ -240,7 +240,7 @@ impl<'m> Lowering<'m> {
         Ok(())
     }
 
-    fn privates(&mut self, _entry: &Function) -> Result<(), Refusal> {
+    fn privates(&mut self) -> Result<(), Refusal> {
         for (handle, variable) in self.module.global_variables.iter() {
             if variable.space != AddressSpace::Private || self.globals.place(handle).is_none() {
                 continue;
@@ -328,7 +328,7 @@ impl<'m> Lowering<'m> {
         handle: Handle<LocalVariable>,
         variable: &LocalVariable,
     ) -> Result<(), Refusal> {
-        let indexed = self.dynamic.local(self.module, function, handle);
+        let indexed = self.dynamic.local(function, handle);
         let lowered = self.variable(variable.ty, indexed)?;
         match variable.init {
             Some(init) => {

@@ -41,7 +41,7 @@ use super::{
     number::Num,
     reflect::Globals,
 };
-use code::{Context, Scratch, Variant};
+use code::{Context, Scratch, Slot, Variant};
 use ir::Program;
 
 /// Why there is no machine code.
@@ -103,7 +103,7 @@ pub(super) fn compile(
 ) -> Result<Code, Refused> {
     let program = lower::lower(module, info, entry, globals).map_err(Refused::Unsupported)?;
     let wide = lanes == Lanes::Four && fits_four_lanes(&program);
-    let main = compile_variant(&program, if wide { 4 } else { 1 }, false)?;
+    let main = compile_variant(&program, globals.slots.len(), if wide { 4 } else { 1 }, false)?;
     Ok(Code { program, globals: globals.clone(), main, edge: OnceLock::new() })
 }
 
@@ -115,7 +115,7 @@ fn fits_four_lanes(program: &Program) -> bool {
         && program.vars.iter().all(|num| narrow(*num))
 }
 
-fn compile_variant(program: &Program, lanes: u32, partial: bool) -> Result<Compiled, Refused> {
+fn compile_variant(program: &Program, slots: usize, lanes: u32, partial: bool) -> Result<Compiled, Refused> {
     let shapes = shape::find(program, lanes);
     if let Some(span) = shapes.bad_barrier {
         // The shapes of arrays are not tracked, so a barrier that hangs on one may be fine.
@@ -128,7 +128,7 @@ fn compile_variant(program: &Program, lanes: u32, partial: bool) -> Result<Compi
     let layout = Scratch::new(program, &plan, lanes)
         .ok_or(Refused::Unsupported("this much memory for invocations"))?;
     let scratch_bytes = layout.bytes;
-    let variant = Variant { program, shapes: &shapes, plan: &plan, layout: &layout, lanes, partial };
+    let variant = Variant { program, shapes: &shapes, plan: &plan, layout: &layout, lanes, slots, partial };
     let (module, entry) = assemble(&variant).map_err(Refused::Unsupported)?;
     Ok(Compiled { entry, scratch_bytes, module: Mutex::new(Some(module)) })
 }
@@ -171,7 +171,7 @@ fn assemble(variant: &Variant<'_>) -> Result<(JITModule, Entry), &'static str> {
 
 /// Memory that one thread needs while it runs workgroups.
 struct Workspace {
-    slots: Vec<[u64; 2]>,
+    slots: Vec<Slot>,
     shared: Vec<u128>,
     scratch: Vec<u128>,
     immediates: Vec<u8>,
@@ -188,7 +188,8 @@ impl Code {
 
     fn edge(&self) -> Result<&Compiled, &'static str> {
         let compiled = self.edge.get_or_init(|| {
-            compile_variant(&self.program, 1, true).map_err(|refused| match refused {
+            compile_variant(&self.program, self.globals.slots.len(), 1, true).map_err(|refused| match refused
+            {
                 Refused::Unsupported(feature) => feature,
                 Refused::Barrier(_) => "a barrier in control flow that is not uniform",
             })
@@ -197,15 +198,20 @@ impl Code {
     }
 
     fn workspace(&self, launch: &Launch<'_>) -> Workspace {
-        let slot = |binding: &Binding| match binding {
-            Binding::Buffer(buffer) => [buffer.ptr as u64, buffer.len],
-            _ => [0; 2],
+        let slot = |(binding, tail): (&Binding, &Option<(u32, u32)>)| {
+            let Binding::Buffer(buffer) = binding else {
+                return Slot { pointer: std::ptr::null_mut(), count: 0, whole_quads: 0 };
+            };
+            let (offset, stride) =
+                tail.map_or((0, 1), |(offset, stride)| (u64::from(offset), u64::from(stride)));
+            let count = (buffer.len.saturating_sub(offset) / stride).min(u32::MAX.into()) as u32;
+            Slot { pointer: buffer.ptr, count, whole_quads: count.saturating_sub(3) }
         };
         let mut immediates = vec![0; self.program.immediate_bytes as usize];
         let given = immediates.len().min(launch.immediates.len());
         immediates[..given].copy_from_slice(&launch.immediates[..given]);
         Workspace {
-            slots: launch.bindings.iter().map(slot).collect(),
+            slots: launch.bindings.iter().zip(&self.globals.tails).map(slot).collect(),
             shared: vec![0; self.program.shared_bytes.div_ceil(16) as usize],
             scratch: Vec::new(),
             immediates,

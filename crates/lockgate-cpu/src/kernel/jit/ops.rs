@@ -33,11 +33,17 @@ impl Emitter<'_, '_> {
 
     /// One lane, as a scalar.
     pub(super) fn lane(&mut self, vector: Value, num: Num, lane: u8) -> Value {
-        let value = self.b.ins().extractlane(vector, lane);
-        if num != Num::Bool {
-            return value;
+        if num == Num::F32 {
+            return self.b.ins().extractlane(vector, lane);
         }
-        let value = self.b.ins().ireduce(types::I8, value);
+        // Two lanes at a time, which are taken apart where there are more execution units.
+        let halves = self.cast(types::I64X2, vector);
+        let half = self.b.ins().extractlane(halves, lane / 2);
+        let half = if lane.is_multiple_of(2) { half } else { self.b.ins().ushr_imm_s(half, 32) };
+        if num != Num::Bool {
+            return self.b.ins().ireduce(types::I32, half);
+        }
+        let value = self.b.ins().ireduce(types::I8, half);
         self.b.ins().band_imm_s(value, 1)
     }
 
@@ -92,7 +98,7 @@ impl Emitter<'_, '_> {
                 let value = self.builtin(builtin);
                 if shape == Shape::Linear { Val::Linear(value) } else { Val::Scalar(value) }
             }
-            (_, Op::Length { slot, offset, stride }) => Val::Scalar(self.length(slot, offset, stride)),
+            (_, Op::Length(slot)) => Val::Scalar(self.slots[slot as usize].count),
             (shape @ (Shape::Group | Shape::Quad | Shape::Linear), _) => {
                 let operands: Vec<Value> = op.operands().map(|id| self.scalar(id)).collect();
                 let value = self.scalar_op(num, op, &operands);
@@ -110,8 +116,8 @@ impl Emitter<'_, '_> {
                 Some(first) => first,
                 None => self.int(0),
             },
-            Builtin::GroupId(axis) => self.field(types::I32, context!(group) + 4 * axis as i32),
-            Builtin::GridSize(axis) => self.field(types::I32, context!(grid) + 4 * axis as i32),
+            Builtin::GroupId(axis) => self.field(context!(group) + 4 * axis as i32),
+            Builtin::GridSize(axis) => self.field(context!(grid) + 4 * axis as i32),
         }
     }
 
@@ -130,7 +136,7 @@ impl Emitter<'_, '_> {
             Op::Convert(_) => self.convert(from, num, v[0]),
             Op::Bits(_) => self.cast(scalar_type(num), v[0]),
             Op::Call(fun, ..) => self.call(fun, num, v[0], v[1]),
-            Op::Builtin(_) | Op::Get(_) | Op::Length { .. } => v[0],
+            Op::Builtin(_) | Op::Get(_) | Op::Length(_) => v[0],
         }
     }
 
@@ -340,7 +346,7 @@ impl Emitter<'_, '_> {
                 let a = self.vector(a);
                 self.cast(vector_type(num), a)
             }
-            Op::Builtin(_) | Op::Get(_) | Op::Length { .. } => self.each_lane(num, op),
+            Op::Builtin(_) | Op::Get(_) | Op::Length(_) => self.each_lane(num, op),
         }
     }
 

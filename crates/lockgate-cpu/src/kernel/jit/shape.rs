@@ -235,7 +235,7 @@ impl Walk<'_> {
         match *op {
             Op::Builtin(builtin) => self.builtin(builtin),
             Op::Get(var) => self.shapes.vars[var.at()],
-            Op::Length { .. } => Group,
+            Op::Length(_) => Group,
             Op::Bits(a) => self.shape(a),
             Op::Binary(Binary::Add, a, b) => match (self.shape(a), self.shape(b)) {
                 (Linear, other) | (other, Linear) if other.is_scalar() => Linear,
