@@ -60,10 +60,36 @@ impl Set {
             }
             return;
         }
-        if self.more != other.more {
+        if self.more.is_empty() {
             self.more.extend_from_slice(&other.more);
+            self.normalize();
+        } else if self.more != other.more {
+            self.merge(&other.more);
         }
-        self.normalize();
+    }
+
+    /// Takes in intervals that are sorted and apart.
+    fn merge(&mut self, other: &[(u64, u64)]) {
+        let own = std::mem::take(&mut self.more);
+        self.more.reserve(own.len() + other.len());
+        let (mut a, mut b) = (own.iter().peekable(), other.iter().peekable());
+        loop {
+            let next = match (a.peek(), b.peek()) {
+                (Some(x), Some(y)) if x.0 <= y.0 => a.next(),
+                (Some(_), None) => a.next(),
+                (_, Some(_)) => b.next(),
+                (None, None) => break,
+            };
+            let Some(&(start, end)) = next else { break };
+            if start <= self.prefix {
+                self.prefix = self.prefix.max(end);
+                continue;
+            }
+            match self.more.last_mut() {
+                Some(last) if start <= last.1 => last.1 = last.1.max(end),
+                _ => self.more.push((start, end)),
+            }
+        }
     }
 
     fn intersect(&mut self, other: &Set) {

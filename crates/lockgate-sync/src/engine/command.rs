@@ -4,7 +4,7 @@ use super::clock::Lane;
 use super::frontier::Gate;
 use super::memory::{Entry, Run};
 use super::queue::Queue;
-use super::reach::{Behind, Publish};
+use super::reach::{Behind, Publish, Seen};
 use super::sync::Place;
 use super::{Engine, History};
 use crate::{
@@ -45,6 +45,16 @@ struct Conflict {
     lane: Lane,
     number: u64,
     behind: Arc<Behind>,
+    seen: Seen,
+}
+
+impl Conflict {
+    /// Whether the earlier work has come behind a point meanwhile.
+    fn is_behind(&self, point: &Behind) -> bool {
+        let (start, end) = (self.number, self.number + 1);
+        let visible = || point.first_unseen(self.lane, start, end, &self.seen).is_none();
+        point.executed.contains(self.lane, self.number) && (!self.earlier.access.kind.writes() || visible())
+    }
 }
 
 /// Lists that keep their memory from work to work.
@@ -233,6 +243,7 @@ impl Engine {
                     lane: earlier.lane,
                     number: missing,
                     behind: earlier.behind.clone(),
+                    seen: earlier.seen(through_alias),
                 });
                 if closes.is_none() && self.history == History::Recent {
                     return;
@@ -258,7 +269,7 @@ impl Engine {
             return;
         }
         let mut conflicts = std::mem::take(&mut self.scratch.conflicts);
-        if self.close(&conflicts, behind) && conflicts.iter().any(|conflict| conflict.order.is_none()) {
+        if self.close(&mut conflicts, behind) && conflicts.iter().any(|conflict| conflict.order.is_none()) {
             // The new edges may have closed some of the others, or left others of the same entry open.
             conflicts.clear();
             self.scratch.conflicts = conflicts;
@@ -273,18 +284,24 @@ impl Engine {
         self.scratch.conflicts = conflicts;
     }
 
-    /// Adds the edges that tracking or waiting gives. Returns whether there are any.
-    fn close(&mut self, conflicts: &[Conflict], behind: &mut Arc<Behind>) -> bool {
+    /// Adds the edges that tracking or waiting gives, the latest first: most of the others are behind it then.
+    /// Returns whether there are any.
+    fn close(&mut self, conflicts: &mut [Conflict], behind: &mut Arc<Behind>) -> bool {
+        conflicts
+            .sort_unstable_by_key(|conflict| std::cmp::Reverse(conflict.order.map(|(vertex, _)| vertex)));
         let mut any = false;
         for conflict in conflicts {
-            let Some((vertex, kind)) = conflict.order else { continue };
+            let Some((vertex, kind)) = conflict.order else { break };
+            any = true;
+            if conflict.is_behind(behind) {
+                continue;
+            }
+            self.scratch.edges.push(Edge { from: vertex, by: SyncOp { kind, at: None } });
             // The order of copies is one of commands, not of memory: it says nothing of aliases.
             let publish = if kind == SyncKind::Serial { Publish::Device } else { self.publish_all() };
-            self.scratch.edges.push(Edge { from: vertex, by: SyncOp { kind, at: None } });
-            let mut done = (*conflict.behind).clone();
-            done.executed.insert(conflict.lane, conflict.number);
-            Arc::make_mut(behind).follow(&done, &publish);
-            any = true;
+            let own = Arc::make_mut(behind);
+            own.follow(&conflict.behind, &publish);
+            own.follow_work(conflict.lane, conflict.number, &publish);
         }
         any
     }

@@ -144,10 +144,12 @@ impl Queue {
         sources
     }
 
-    /// Works of the open pass in some stages.
-    pub(crate) fn pass_sources(&self, mask: Stages) -> Sources {
+    /// Works of the open pass in some stages. Many are put behind one join first: the next operation names
+    /// them again.
+    pub(crate) fn pass_sources(&mut self, mask: Stages, by: SyncOp, out: &mut Output) -> Sources {
         let mut sources = Sources::default();
         for stage in stages_in(mask) {
+            self.pass.segment[stage].collapse(by, out);
             sources.union(&self.pass.done[stage]);
             sources.union(&self.pass.segment[stage]);
         }

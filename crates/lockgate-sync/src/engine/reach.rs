@@ -93,6 +93,17 @@ impl Behind {
         }
     }
 
+    /// Adds one work through an edge that publishes.
+    pub(crate) fn follow_work(&mut self, lane: Lane, number: u64, publish: &Publish) {
+        self.executed.insert(lane, number);
+        if matches!(publish, Publish::Device | Publish::DeviceAndAlias) {
+            self.published.insert(lane, number);
+        }
+        if *publish == Publish::DeviceAndAlias {
+            self.aliased.insert(lane, number);
+        }
+    }
+
     pub(crate) fn intersect(&mut self, other: &Behind) {
         self.executed.intersect(&other.executed);
         self.published.intersect(&other.published);

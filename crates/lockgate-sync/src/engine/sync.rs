@@ -79,7 +79,7 @@ impl Engine {
             BarrierReach::Producer => {
                 let by = SyncOp { kind: SyncKind::Producer, at: Some(at) };
                 let state = &mut self.queues[queue];
-                let mut sources = state.pass_sources(barrier.after);
+                let mut sources = state.pass_sources(barrier.after, by, &mut self.out);
                 sources.union(&state.prior_sources(barrier.after));
                 self.chain_through(queue, barrier.after, &mut sources);
                 sources.collapse(by, &mut self.out);
@@ -116,7 +116,7 @@ impl Engine {
                 before: barrier.before,
             });
         }
-        let mut sources = self.queues[queue].pass_sources(after);
+        let mut sources = self.queues[queue].pass_sources(after, by, &mut self.out);
         self.chain_through(queue, after, &mut sources);
         self.queues[queue].gate_pass(before, &sources, &publish, by, &mut self.out);
     }
@@ -145,14 +145,14 @@ impl Engine {
         let kind = self.queues[queue].pass.kind;
         let (after, before) =
             if kind == PassKind::Render { along_the_pipeline(after, before) } else { (after, before) };
-        let sources = self.queues[queue].pass_sources(after & kind.intrapass_sources());
+        let sources = self.queues[queue].pass_sources(after & kind.intrapass_sources(), by, &mut self.out);
         self.queues[queue].gate_pass(before & kind.stages(), &sources, &publish, by, &mut self.out);
     }
 
     fn take_update(&mut self, queue: usize, fence: FenceId, after: Stages) {
         let by = SyncOp { kind: SyncKind::Fence(fence), at: None };
         let after = model::known_stages(after);
-        let mut sources = self.queues[queue].pass_sources(after);
+        let mut sources = self.queues[queue].pass_sources(after, by, &mut self.out);
         self.chain_through(queue, after, &mut sources);
         sources.collapse(by, &mut self.out);
         self.queues[queue].pass.updates.push((fence, sources));
