@@ -9,7 +9,7 @@ const SIDE: usize = 1024;
 
 const KERNELS: &str = "
 @group(0) @binding(0) var<storage, read> source: array<vec4f>;
-@group(0) @binding(1) var<storage, read_write> target: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> blurred: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> words: array<u32>;
 
 const SIDE = 1024i;
@@ -23,7 +23,7 @@ fn tap(x: i32, y: i32) -> vec4f { return source[y * SIDE + clamp(x, 0, SIDE - 1)
     for (var i = 1; i < 5; i++) {
         sum += (tap(at.x - i, at.y) + tap(at.x + i, at.y)) * weights[i];
     }
-    target[at.y * SIDE + at.x] = sum;
+    blurred[at.y * SIDE + at.x] = sum;
 }
 @compute @workgroup_size(64) fn step(@builtin(global_invocation_id) id: vec3u) {
     words[id.x] = words[id.x] * 3u + 1u;
@@ -148,7 +148,7 @@ fn blur(rounds: usize) {
         let pipeline = bench.device.new_compute_pipeline(&bench.library, "blur").unwrap();
         let table = bench.device.new_argument_table();
         table.set_buffer("source", &source);
-        table.set_buffer("target", &target);
+        table.set_buffer("blurred", &target);
         let mut by_hand = vec![[0.0; 4]; SIDE * SIDE];
         let [device, hand] = medians(
             rounds,

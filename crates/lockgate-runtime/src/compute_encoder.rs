@@ -128,6 +128,7 @@ struct Captured {
     changes: u64,
     bindings: (u32, u32),
     pipeline_place: u32,
+    label: Range<u32>,
 }
 
 impl std::fmt::Debug for PipelineInner {
@@ -195,6 +196,7 @@ impl<'a> ComputeCommandEncoder<'a> {
     pub fn push_debug_group(&mut self, label: &str) {
         self.groups.push_str(label);
         self.groups.push('/');
+        self.captured = Captured::default();
     }
 
     /// Ends the last debug group.
@@ -202,18 +204,23 @@ impl<'a> ComputeCommandEncoder<'a> {
     pub fn pop_debug_group(&mut self) {
         let end = self.groups[..self.groups.len().saturating_sub(1)].rfind('/').map_or(0, |at| at + 1);
         self.groups.truncate(end);
+        self.captured = Captured::default();
     }
 
     /// The kernel of the next dispatches.
     #[doc(alias = "setComputePipelineState")]
     pub fn set_compute_pipeline(&mut self, pipeline: &ComputePipeline) {
-        self.pipeline = Some(pipeline.clone());
+        if !self.pipeline.as_ref().is_some_and(|own| Arc::ptr_eq(&own.0, &pipeline.0)) {
+            self.pipeline = Some(pipeline.clone());
+        }
     }
 
     /// The bindings of the next dispatches. Each dispatch captures the table as it then stands.
     #[doc(alias = "setArgumentTable")]
     pub fn set_argument_table(&mut self, table: &ArgumentTable) {
-        self.table = Some(table.clone());
+        if !self.table.as_ref().is_some_and(|own| Arc::ptr_eq(&own.0, &table.0)) {
+            self.table = Some(table.clone());
+        }
     }
 
     /// The immediates of the next dispatches.
@@ -254,24 +261,22 @@ impl<'a> ComputeCommandEncoder<'a> {
 
     #[track_caller]
     fn dispatch(&mut self, grid: Grid, reads: Option<Access>) {
+        let origin = Location::caller();
         self.buffer.require_recording();
-        let Some(pipeline) = self.pipeline.clone() else {
+        // Taken and put back: a dispatch counts no references.
+        let Some(pipeline) = self.pipeline.take() else {
             return self.fail("a dispatch needs a pipeline: call set_compute_pipeline first".into());
         };
-        if let Grid::Threads(size) | Grid::Threadgroups(size) = grid
-            && !self.check_grid(&pipeline, grid, size)
-        {
-            return;
+        let table = self.table.take();
+        if self.check_dispatch(&pipeline, grid) && self.capture(&pipeline, table.as_ref()) {
+            self.push_dispatch(grid, reads, origin);
         }
-        if !self.capture(&pipeline) {
-            return;
-        }
-        let reflection = pipeline.reflection();
-        if self.immediates.1 < reflection.immediates {
-            let (has, needs) = (self.immediates.1, reflection.immediates);
-            return self
-                .fail(format!("kernel `{}` takes {needs} bytes of immediates, not {has}", pipeline.label()));
-        }
+        self.pipeline = Some(pipeline);
+        self.table = table;
+    }
+
+    /// Records a dispatch of what was captured.
+    fn push_dispatch(&mut self, grid: Grid, reads: Option<Access>, origin: &'static Location<'static>) {
         let command = Command::Dispatch {
             pipeline: self.captured.pipeline_place,
             bindings: self.captured.bindings.0,
@@ -281,10 +286,24 @@ impl<'a> ComputeCommandEncoder<'a> {
         };
         let kept = self.accesses.len();
         self.accesses.extend(reads);
-        let accesses = std::mem::take(&mut self.accesses);
-        self.push(Stage::Dispatch, command, &accesses, pipeline.label(), Location::caller());
-        self.accesses = accesses;
+        self.buffer.require_recording();
+        self.stages |= Stages::DISPATCH;
+        let contents = &mut self.buffer.contents;
+        contents.recording.command(&[Work::new(Stage::Dispatch, &self.accesses)]);
+        contents.push_labeled(command, self.captured.label.clone(), origin);
         self.accesses.truncate(kept);
+    }
+
+    fn check_dispatch(&mut self, pipeline: &ComputePipeline, grid: Grid) -> bool {
+        let (has, needs) = (self.immediates.1, pipeline.reflection().immediates);
+        if has < needs {
+            self.fail(format!("kernel `{}` takes {needs} bytes of immediates, not {has}", pipeline.label()));
+            return false;
+        }
+        match grid {
+            Grid::Threads(size) | Grid::Threadgroups(size) => self.check_grid(pipeline, grid, size),
+            Grid::Indirect(_) => true,
+        }
     }
 
     fn check_grid(&mut self, pipeline: &ComputePipeline, grid: Grid, size: [u32; 3]) -> bool {
@@ -305,44 +324,43 @@ impl<'a> ComputeCommandEncoder<'a> {
     }
 
     /// Writes the bindings of the pipeline as the table stands now, unless the last dispatch had the same.
-    fn capture(&mut self, pipeline: &ComputePipeline) -> bool {
-        let table = self.table.clone().unwrap_or_default();
-        let arguments = table.lock();
-        let same = self.captured.changes == arguments.changes
-            && self.captured.pipeline.as_ref().is_some_and(|p| Arc::ptr_eq(p, &pipeline.0))
-            && self.captured.table.as_ref().is_some_and(|t| Arc::ptr_eq(t, &table.0));
-        if same {
+    fn capture(&mut self, pipeline: &ComputePipeline, table: Option<&ArgumentTable>) -> bool {
+        let arguments = table.map(ArgumentTable::lock);
+        let changes = arguments.as_ref().map_or(0, |arguments| arguments.changes);
+        let same_table = match (&self.captured.table, table) {
+            (Some(captured), Some(table)) => Arc::ptr_eq(captured, &table.0),
+            (captured, table) => captured.is_none() && table.is_none(),
+        };
+        let same_pipeline = self.captured.pipeline.as_ref().is_some_and(|p| Arc::ptr_eq(p, &pipeline.0));
+        if same_pipeline && same_table && self.captured.changes == changes {
             return true;
         }
         self.captured = Captured::default();
         self.accesses.clear();
         let first = self.buffer.contents.bindings.len();
         for binding in &pipeline.reflection().bindings {
-            match arguments.find(binding.group, binding.binding, &binding.name) {
-                Some(argument) => {
-                    if let Err(message) = self.bind(binding, argument) {
-                        self.fail(format!("`{}`: {message}", pipeline.label()));
-                        return false;
-                    }
-                }
+            let found =
+                arguments.as_ref().and_then(|a| a.find(binding.group, binding.binding, &binding.name));
+            let bound = match found {
+                Some(argument) => self.bind(binding, argument),
                 None => {
                     let ReflectedBinding { group, binding, name, .. } = binding;
-                    let label = pipeline.label();
-                    self.fail(format!(
-                        "`{label}`: nothing is bound to `{name}` (@group({group}) @binding({binding}))"
-                    ));
-                    return false;
+                    Err(format!("nothing is bound to `{name}` (@group({group}) @binding({binding}))"))
                 }
+            };
+            if let Err(message) = bound {
+                self.fail(format!("`{}`: {message}", pipeline.label()));
+                return false;
             }
         }
         let count = self.buffer.contents.bindings.len() - first;
-        let pipeline_place = self.buffer.contents.pipeline(&pipeline.0.native);
         self.captured = Captured {
             pipeline: Some(pipeline.0.clone()),
-            table: Some(table.0.clone()),
-            changes: arguments.changes,
+            table: table.map(|table| table.0.clone()),
+            changes,
             bindings: (first as u32, count as u32),
-            pipeline_place,
+            pipeline_place: self.buffer.contents.pipeline(&pipeline.0.native),
+            label: self.buffer.contents.command_text(&self.groups, pipeline.label()),
         };
         true
     }
@@ -638,7 +656,8 @@ impl<'a> ComputeCommandEncoder<'a> {
         self.stages |= stage.mask();
         let contents = &mut self.buffer.contents;
         contents.recording.command(&[Work::new(stage, accesses)]);
-        contents.push(command, label, &self.groups, origin);
+        let label = contents.command_text(&self.groups, label);
+        contents.push_labeled(command, label, origin);
     }
 
     fn own(&mut self, shared: *const (), label: &str) -> bool {

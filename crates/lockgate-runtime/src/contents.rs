@@ -191,18 +191,21 @@ impl CommandBufferContents {
         self.passes.push(PassInfo { kind, label, commands: at..at });
     }
 
-    /// Appends the device's half of a command. `groups` are the open debug groups, which its label begins with.
-    pub(crate) fn push(
-        &mut self,
-        command: Command,
-        label: &str,
-        groups: &str,
-        origin: &'static Location<'static>,
-    ) {
+    /// The label of a command, behind the labels of the open debug groups.
+    pub(crate) fn command_text(&mut self, groups: &str, label: &str) -> Range<u32> {
         let start = self.text.len() as u32;
         self.text.push_str(groups);
         self.text.push_str(label);
-        let label = start..self.text.len() as u32;
+        start..self.text.len() as u32
+    }
+
+    /// Appends the device's half of a command.
+    pub(crate) fn push_labeled(
+        &mut self,
+        command: Command,
+        label: Range<u32>,
+        origin: &'static Location<'static>,
+    ) {
         self.infos.push(CommandInfo { label, origin });
         self.commands.push(command);
         if let Some(pass) = self.passes.last_mut() {
