@@ -375,7 +375,7 @@ impl<'a> ComputeCommandEncoder<'a> {
                         range.start
                     ));
                 }
-                let resource = self.buffer.contents.resource(buffer.key());
+                let resource = self.buffer.contents.buffer(buffer);
                 let span = BufferSpan { resource, offset: range.start, size };
                 self.buffer.contents.bindings.push(Binding::Buffer(span));
                 if buffer.0.tracked || self.buffer.checking {
@@ -383,7 +383,7 @@ impl<'a> ComputeCommandEncoder<'a> {
                 }
             }
             (Argument::Texture(texture), BindingKind::Texture) => {
-                let resource = self.buffer.contents.resource(texture.key());
+                let resource = self.buffer.contents.texture(texture);
                 self.buffer.contents.bindings.push(Binding::Texture { resource, view: texture.view });
                 if texture.inner.tracked || self.buffer.checking {
                     let short = |(start, end): (u32, u32)| (start as u16, end as u16);
@@ -536,7 +536,7 @@ impl<'a> ComputeCommandEncoder<'a> {
         let part = |levels, kind| Access::texels(texture.key().id, Texels::range(levels, slices), kind);
         let both = AccessKind::READ | AccessKind::WRITE;
         let accesses = [part((0, 1), AccessKind::READ), part((1, levels), both)];
-        let resource = self.buffer.contents.resource(texture.key());
+        let resource = self.buffer.contents.texture(texture);
         let command = Command::GenerateMipmaps { resource };
         let tracked = texture.inner.tracked;
         self.blit(command, &accesses, [tracked, tracked], "mipmaps", Location::caller());
@@ -661,7 +661,7 @@ impl<'a> ComputeCommandEncoder<'a> {
             ));
             return None;
         }
-        let resource = self.buffer.contents.resource(buffer.key());
+        let resource = self.buffer.contents.buffer(buffer);
         Some(BufferSpan { resource, offset, size })
     }
 
@@ -682,7 +682,7 @@ impl<'a> ComputeCommandEncoder<'a> {
             ));
             return None;
         }
-        let resource = self.buffer.contents.resource(texture.key());
+        let resource = self.buffer.contents.texture(texture);
         let (level, slice) = (at.level + texture.view.levels.0, at.slice + texture.view.slices.0);
         Some(TextureSpan { resource, level, slice, origin: at.origin, size })
     }

@@ -7,7 +7,7 @@
 use crate::backend::{Binding, Command, Native};
 use crate::completion::CommitState;
 use crate::device::ResourceKey;
-use crate::{Error, ResidencySet};
+use crate::{Buffer, Error, ResidencySet, Texture};
 use lockgate_sync::{PassKind, Recorded, Recording};
 use std::ops::Range;
 use std::panic::Location;
@@ -18,6 +18,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct UsedResource {
     /// Which one.
     pub key: ResourceKey,
+}
+
+/// Keeps a resource alive from its use in a command buffer to the commit.
+#[allow(dead_code, reason = "held, never looked at")]
+enum Handle {
+    Buffer(Buffer),
+    Texture(Texture),
 }
 
 /// A pass of a command buffer, for people.
@@ -51,6 +58,8 @@ pub struct CommandBufferContents {
     pub(crate) bindings: Vec<Binding>,
     pub(crate) immediates: Vec<u8>,
     resources: Vec<UsedResource>,
+    /// The handles of `resources`, until the commit holds what is behind them.
+    handles: Mutex<Vec<Handle>>,
     /// For each id of the device, where it may stand in `resources`.
     places: Vec<u32>,
     samplers: Vec<Native>,
@@ -150,6 +159,7 @@ impl CommandBufferContents {
         self.bindings.clear();
         self.immediates.clear();
         self.resources.clear();
+        self.release_handles();
         self.samplers.clear();
         self.pipelines.clear();
         self.residency.clear();
@@ -200,8 +210,21 @@ impl CommandBufferContents {
         }
     }
 
+    /// Lets go of the handles: what is committed is held by the device, what is forgotten by nobody.
+    pub(crate) fn release_handles(&self) {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    pub(crate) fn buffer(&mut self, buffer: &Buffer) -> u32 {
+        self.resource(buffer.key(), || Handle::Buffer(buffer.clone()))
+    }
+
+    pub(crate) fn texture(&mut self, texture: &Texture) -> u32 {
+        self.resource(texture.key(), || Handle::Texture(texture.clone()))
+    }
+
     /// The place of a resource in the table.
-    pub(crate) fn resource(&mut self, key: ResourceKey) -> u32 {
+    fn resource(&mut self, key: ResourceKey, handle: impl FnOnce() -> Handle) -> u32 {
         let id = key.id.index();
         if self.places.len() <= id {
             self.places.resize(id + 1, 0);
@@ -212,6 +235,7 @@ impl CommandBufferContents {
         }
         self.places[id] = self.resources.len() as u32;
         self.resources.push(UsedResource { key });
+        self.handles.get_mut().unwrap_or_else(PoisonError::into_inner).push(handle());
         self.places[id]
     }
 

@@ -350,6 +350,9 @@ impl Shared {
         let submission = Submission { commits: vec![(commit, submitted)], ..Submission::default() };
         let result = self.flush(&mut state, submission);
         drop(state);
+        // From here on the submission holds what is behind the handles, and the engine keeps what was dropped
+        // until this commit is done.
+        buffers.iter().for_each(|contents| contents.release_handles());
         self.completions.wake();
         if let Err(error) = result {
             // The device would not take it, so it is over: what waits for it goes on with the error.
@@ -453,7 +456,7 @@ impl State {
             let slot = self.slots.get(key.id.index()).filter(|slot| slot.generation == key.generation);
             slot.and_then(|slot| slot.native.clone()).ok_or_else(|| {
                 let label = contents.label();
-                Error::invalid(format!("command buffer `{label}` uses a resource that was dropped"))
+                Error::invalid(format!("command buffer `{label}` uses a resource that is gone"))
             })
         };
         Ok(SubmittedBuffer {

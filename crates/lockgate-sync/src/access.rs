@@ -191,10 +191,10 @@ impl Access {
 pub enum Hazard {
     /// The later access may miss what the earlier one wrote.
     ReadAfterWrite,
-    /// The later access may overwrite what the earlier one has yet to read.
-    WriteAfterRead,
     /// Which of two writes stays is undecided.
     WriteAfterWrite,
+    /// The later access may overwrite what the earlier one has yet to read.
+    WriteAfterRead,
 }
 
 impl Hazard {

@@ -2,13 +2,10 @@
 //!
 //! Every law runs over fixed seeds, so that a run is reproducible; `SEED=n` starts them all at `n` instead. A
 //! broken law names its seed and lists the shrunk program.
-//!
-//! What the engine and the oracle disagree about today is left out here, by [`settled`] and by the shapes, and
-//! pinned in `unsettled.rs`; a case that is settled there widens a shape here.
 
 use lockgate_sync::{
-    Actor, Barrier, BarrierReach, Gap, Hazard, History, Program, Run, Stage, Stages, VertexId, VertexKind,
-    VisibilityOptions,
+    Actor, Barrier, BarrierReach, Edge, Gap, History, HostStep, Op, Program, Run, Stage, Stages, Step,
+    SyncKind, VertexId, VertexKind, VisibilityOptions,
 };
 use lockgate_testsuite::generate::{Place, Shape, counterexample, places, synchronized, with_barrier};
 use lockgate_testsuite::oracle::{Node, Oracle, OracleGap};
@@ -25,29 +22,9 @@ const FULL: Barrier = Barrier {
 /// Checks a law on `count` programs of a shape.
 fn check(count: u64, shape: &Shape, law: impl Fn(&Program, u64) -> Result<(), String>) {
     let start = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
-    let law = |program: &Program, seed| law(&settled(program), seed);
-    if let Some(mut broken) = counterexample(start..start + count, shape, law) {
-        broken.program = settled(&broken.program);
+    if let Some(broken) = counterexample(start..start + count, shape, law) {
         panic!("{broken}");
     }
-}
-
-/// The program without the switches whose orders the engine does not see yet.
-fn settled(program: &Program) -> Program {
-    let mut program = program.clone();
-    program.model.overlapping_copies_ordered = false;
-    program.model.fences_across_queues = false;
-    program
-}
-
-/// Shapes without events inside command buffers, and with resources that are all untracked.
-fn untracked(shape: Shape) -> Shape {
-    Shape { tracked: 0, buffer_events: 0, ..shape }
-}
-
-/// One access for each work: a pair of works has one hazard at most for two resources.
-fn single(shape: Shape) -> Shape {
-    Shape { accesses: 1, ..shape }
 }
 
 fn expect(holds: bool, complaint: impl FnOnce() -> String) -> Result<(), String> {
@@ -89,13 +66,6 @@ fn reports_what_the_oracle_reports(program: &Program, _: u64) -> Result<(), Stri
     equal(&said(&program.run().gaps), &expected(program))
 }
 
-fn reports_the_pairs_that_the_oracle_reports(program: &Program, _: u64) -> Result<(), String> {
-    let any_hazard = |gaps: BTreeSet<OracleGap>| -> BTreeSet<OracleGap> {
-        gaps.into_iter().map(|gap| OracleGap { hazard: Hazard::ReadAfterWrite, ..gap }).collect()
-    };
-    equal(&any_hazard(said(&program.run().gaps)), &any_hazard(expected(program)))
-}
-
 /// The bounded history may know fewer accesses of a work, so its hazard may be another.
 fn recent_history_reports_a_part(program: &Program, _: u64) -> Result<(), String> {
     let (said, expected) = (said(&program.run_with(History::Recent).gaps), expected(program));
@@ -108,6 +78,20 @@ fn recent_history_reports_a_part(program: &Program, _: u64) -> Result<(), String
     })
 }
 
+/// Whether an edge waits for an event that several signals may bring first. The graph binds such a wait to one of
+/// them, since a device must wait for one; the model credits what they have in common.
+fn is_contested(program: &Program, edge: &Edge) -> bool {
+    let SyncKind::Event(event, _) = edge.by.kind else { return false };
+    let inside = |op: &&Op| matches!(op, Op::SignalEvent { event: e, .. } if *e == event);
+    let signals = program.steps.iter().map(|step| match step {
+        Step::Commit { buffers, .. } => buffers.iter().flat_map(|buffer| buffer.ops()).filter(inside).count(),
+        Step::SignalEvent { event: e, .. } => usize::from(*e == event),
+        Step::Host(HostStep::SignalEvent { event: e, .. }) => usize::from(*e == event),
+        _ => 0,
+    });
+    signals.sum::<usize>() > 1
+}
+
 fn orders_what_the_oracle_orders(program: &Program, _: u64) -> Result<(), String> {
     let (oracle, run) = (Oracle::new(program), program.run());
     let vertices = vertices(&run);
@@ -118,6 +102,10 @@ fn orders_what_the_oracle_orders(program: &Program, _: u64) -> Result<(), String
                 return Err(format!("no vertex for {first:?} or {second:?}"));
             };
             let orders = run.graph.orders(from, to);
+            let path = || run.graph.path(from, to).unwrap_or_default();
+            if orders && !oracle.ordered(a, b) && path().iter().any(|edge| is_contested(program, edge)) {
+                continue;
+            }
             expect(orders == oracle.ordered(a, b), || {
                 format!("graph orders: {orders}, oracle: {}\n{first:?}\n{second:?}", !orders)
             })?;
@@ -128,38 +116,37 @@ fn orders_what_the_oracle_orders(program: &Program, _: u64) -> Result<(), String
 
 #[test]
 fn complete_history_reports_exactly_the_gaps_of_the_oracle() {
-    check(2_500, &untracked(single(Shape::default())), reports_what_the_oracle_reports);
-    check(1_500, &untracked(single(Shape::barriers())), reports_what_the_oracle_reports);
-    check(2_000, &untracked(single(Shape::events())), reports_what_the_oracle_reports);
-    check(1_000, &untracked(Shape::default()), reports_the_pairs_that_the_oracle_reports);
-    check(1_000, &untracked(Shape::barriers()), reports_the_pairs_that_the_oracle_reports);
+    check(3_500, &Shape::default(), reports_what_the_oracle_reports);
+    check(2_500, &Shape::barriers(), reports_what_the_oracle_reports);
+    check(2_000, &Shape::events(), reports_what_the_oracle_reports);
+    check(1_000, &Shape::tracked(), reports_what_the_oracle_reports);
 }
 
 #[test]
 fn programs_with_nearly_all_order_have_exactly_the_gaps_of_the_oracle() {
     let law = |program: &Program, seed| {
         let program = synchronized(program, seed);
-        let exact = reports_the_pairs_that_the_oracle_reports(&program, seed);
+        let exact = reports_what_the_oracle_reports(&program, seed);
         let verdict = exact.and_then(|()| recent_history_reports_a_part(&program, seed));
         verdict.map_err(|complaint| format!("with barriers\n{}{complaint}", to_text(&program)))
     };
     let calm = Shape { steps: 3, sync: 20, events: 20, host: 10, drawables: 5, ..Shape::default() };
-    check(1_500, &untracked(calm.clone()), law);
-    check(1_500, &untracked(Shape { queues: 1, ..calm }), law);
+    check(1_500, &calm.clone(), law);
+    check(1_500, &Shape { queues: 1, ..calm }, law);
 }
 
 #[test]
 fn recent_history_reports_something_if_the_oracle_does_and_nothing_else() {
-    check(2_000, &untracked(Shape::default()), recent_history_reports_a_part);
-    check(1_000, &untracked(Shape::barriers()), recent_history_reports_a_part);
-    check(1_000, &untracked(Shape::events()), recent_history_reports_a_part);
+    check(2_000, &Shape::default(), recent_history_reports_a_part);
+    check(1_000, &Shape::barriers(), recent_history_reports_a_part);
+    check(1_000, &Shape::events(), recent_history_reports_a_part);
 }
 
 #[test]
 fn the_graph_orders_exactly_the_works_that_the_oracle_orders() {
-    check(1_500, &Shape { buffer_events: 0, ..Shape::default() }, orders_what_the_oracle_orders);
+    check(1_500, &Shape::default(), orders_what_the_oracle_orders);
     check(1_000, &Shape::barriers(), orders_what_the_oracle_orders);
-    check(1_000, &Shape { buffer_events: 0, ..Shape::events() }, orders_what_the_oracle_orders);
+    check(1_000, &Shape::events(), orders_what_the_oracle_orders);
 }
 
 #[test]

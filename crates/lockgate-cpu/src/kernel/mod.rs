@@ -14,6 +14,7 @@
 mod binding;
 mod error;
 mod interpret;
+mod jit;
 mod layout;
 mod memory;
 mod number;
@@ -71,7 +72,12 @@ pub enum Lanes {
 
 /// A compiled kernel. Immutable; share it in an `Arc`.
 pub struct Kernel {
-    program: interpret::Program,
+    runner: Runner,
+}
+
+enum Runner {
+    Interpreter(Box<interpret::Program>),
+    Jit(Box<jit::Code>),
 }
 
 impl Kernel {
@@ -85,23 +91,50 @@ impl Kernel {
         let entry = find_entry(&module, descriptor.entry_point)?;
         let globals = reflect::globals(&module, &info, entry)?;
         interpret::check(&module, entry)?;
-        let program = interpret::Program::new(module.into_owned(), info.into_owned(), entry, globals);
-        Ok(Self { program })
+        let runner = match descriptor.engine {
+            Engine::Interpreter => interpreter(module, info, entry, globals)?,
+            Engine::Auto | Engine::Jit => {
+                match jit::compile(&module, &info, entry, &globals, descriptor.lanes) {
+                    Ok(code) => Runner::Jit(Box::new(code)),
+                    Err(jit::Refused::Barrier(span)) => return Err(barrier(span)),
+                    Err(jit::Refused::Unsupported(feature)) if descriptor.engine == Engine::Jit => {
+                        return Err(KernelError::unsupported(Span::UNDEFINED, feature));
+                    }
+                    Err(jit::Refused::Unsupported(feature)) => {
+                        log::info!(
+                            "kernel `{}` is interpreted: no machine code for {feature}",
+                            descriptor.entry_point
+                        );
+                        interpreter(module, info, entry, globals)?
+                    }
+                }
+            }
+        };
+        Ok(Self { runner })
     }
 
     /// Who runs this kernel; never [`Engine::Auto`].
     pub fn engine(&self) -> Engine {
-        Engine::Interpreter
+        match self.runner {
+            Runner::Interpreter(_) => Engine::Interpreter,
+            Runner::Jit(_) => Engine::Jit,
+        }
     }
 
     /// Invocations of a workgroup in x, y, z.
     pub fn workgroup_size(&self) -> [u32; 3] {
-        self.program.workgroup_size()
+        match &self.runner {
+            Runner::Interpreter(program) => program.workgroup_size(),
+            Runner::Jit(code) => code.workgroup_size(),
+        }
     }
 
     /// What [`Launch::bindings`] has to hold, in this order: by group, then by binding.
     pub fn slots(&self) -> &[Slot] {
-        &self.program.globals.slots
+        match &self.runner {
+            Runner::Interpreter(program) => &program.globals.slots,
+            Runner::Jit(code) => &code.globals().slots,
+        }
     }
 
     /// Runs the workgroups whose linear index (x fastest) is in `groups`. Threads may run disjoint ranges of one launch
@@ -119,9 +152,30 @@ impl Kernel {
         if u128::from(groups.end) > total {
             return Outcome::Failed(format!("workgroups {groups:?} of a grid of {total}"));
         }
-        // SAFETY: the caller's promise.
-        unsafe { self.program.run(launch, groups) }
+        match &self.runner {
+            // SAFETY: the caller's promise.
+            Runner::Interpreter(program) => unsafe { program.run(launch, groups) },
+            // SAFETY: the caller's promise.
+            Runner::Jit(code) => unsafe { code.run(launch, groups) },
+        }
     }
+}
+
+fn interpreter(
+    module: Cow<'_, Module>,
+    info: Cow<'_, ModuleInfo>,
+    entry: usize,
+    globals: reflect::Globals,
+) -> Result<Runner, KernelError> {
+    if let Some(span) = jit::check(&module, &info, entry, &globals) {
+        return Err(barrier(span));
+    }
+    let program = interpret::Program::new(module.into_owned(), info.into_owned(), entry, globals);
+    Ok(Runner::Interpreter(Box::new(program)))
+}
+
+fn barrier(span: Span) -> KernelError {
+    KernelError::invalid(span, "a barrier in control flow that is not uniform")
 }
 
 /// The workgroup with a linear index; the grid is not empty.

@@ -50,6 +50,8 @@ pub(super) struct Globals {
     pub(super) slots: Vec<Slot>,
     /// For each global variable: its slot, or its offset in its address space.
     places: Vec<Option<u32>>,
+    /// For each slot, offset and stride of the runtime-sized array at its end.
+    pub(super) tails: Vec<Option<(u32, u32)>>,
     pub(super) shared_bytes: u32,
     pub(super) private_bytes: u32,
 }
@@ -99,6 +101,7 @@ pub(super) fn globals(
     found.sort_by_key(|(_, slot)| (slot.group, slot.binding));
     for (index, (handle, slot)) in found.into_iter().enumerate() {
         globals.places[handle.index()] = Some(index as u32);
+        globals.tails.push(layout::runtime_tail(module, module.global_variables[handle].ty));
         globals.slots.push(slot);
     }
     Ok(globals)

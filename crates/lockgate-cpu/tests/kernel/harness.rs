@@ -11,7 +11,8 @@ const GUARD: usize = 64;
 const GUARD_BYTE: u8 = 0xA5;
 
 /// Every way to run a kernel.
-pub(crate) const ENGINES: [(Engine, Lanes); 1] = [(Engine::Interpreter, Lanes::One); 1];
+pub(crate) const ENGINES: [(Engine, Lanes); 3] =
+    [(Engine::Interpreter, Lanes::One), (Engine::Jit, Lanes::One), (Engine::Jit, Lanes::Four)];
 
 /// Memory with guard bytes before and behind.
 pub(crate) struct Memory {

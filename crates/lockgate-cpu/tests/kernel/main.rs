@@ -1,4 +1,9 @@
 //! Kernels on every engine: algorithms with results computed here, and statements and functions compared between engines.
 
 mod algorithms;
+mod builtins;
 mod harness;
+mod memory;
+mod refusals;
+mod statements;
+mod textures;

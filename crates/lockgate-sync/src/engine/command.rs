@@ -8,7 +8,7 @@ use super::reach::{Behind, Publish};
 use super::sync::Place;
 use super::{Engine, History};
 use crate::{
-    Access, AccessKind, Actor, CommandRef, Edge, Gap, Hazard, PassKind, QueueKind, Reach, ResourceDescriptor,
+    Access, AccessKind, Actor, CommandRef, Edge, Gap, Hazard, PassKind, Reach, ResourceDescriptor,
     ResourceKind, Site, Stage, SyncKind, SyncOp, VertexId, VertexKind, Work,
 };
 use smallvec::smallvec;
@@ -92,10 +92,7 @@ impl Engine {
                 self.scratch.edges.push(Edge { from: *vertex, by });
             }
             let in_pass = self.in_pass(queue);
-            for access in work.accesses {
-                self.find_conflicts(&actors, access, &behind, Some(in_pass));
-            }
-            self.close_or_report(&actors, &mut behind);
+            self.subtract(&actors, work.accesses, &mut behind, Some(in_pass));
             let kind = VertexKind::Work { command, part: part as u32, stage: work.stage };
             let edges = &self.scratch.edges;
             let vertex = self.out.vertex(kind, |list| list.extend_from_slice(edges));
@@ -142,8 +139,7 @@ impl Engine {
         let mut behind = Arc::new(gate.behind.clone());
         self.scratch.edges.clear();
         self.scratch.edges.extend_from_slice(&gate.waits);
-        self.find_conflicts(&actors, access, &behind, None);
-        self.close_or_report(&actors, &mut behind);
+        self.subtract(&actors, std::slice::from_ref(access), &mut behind, None);
         let edges = &self.scratch.edges;
         let vertex = self.out.vertex(kind, |list| list.extend_from_slice(edges));
         self.remember(&actors, access, &behind, None, vertex);
@@ -152,8 +148,7 @@ impl Engine {
 
     fn in_pass(&self, queue: usize) -> InPass {
         let state = &self.queues[queue];
-        let tracking = state.descriptor.hazard_tracking && state.descriptor.kind == QueueKind::Gpu;
-        InPass { id: state.pass.id, render: state.pass.kind == PassKind::Render, tracking }
+        InPass { id: state.pass.id, render: state.pass.kind == PassKind::Render, tracking: state.tracks() }
     }
 
     fn is_pass_open(&self, pass: u64) -> bool {
@@ -209,8 +204,11 @@ impl Engine {
             && (earlier.stage, later.stage) == (Stage::Blit, Stage::Blit)
             && matches!(later.kind, ResourceKind::Texture { .. })
             && earlier.serial == later.serial;
-        let closes =
-            if tracked { Some(SyncKind::Tracking(a.resource)) } else { copies.then_some(SyncKind::Serial) };
+        let closes = match () {
+            () if tracked => Some(SyncKind::Tracking(a.resource)),
+            () if self.scratch.waits_for_conflicts => Some(SyncKind::Completion),
+            () => copies.then_some(SyncKind::Serial),
+        };
         let own = later.runs[0];
         let through_alias = self.model.strict_alias_visibility && a.resource != b.resource;
         for run in &earlier.runs {
@@ -251,25 +249,44 @@ impl Engine {
         }
     }
 
-    /// Tracked conflicts become edges, all others are reported.
-    fn close_or_report(&mut self, of: &Actors, behind: &mut Arc<Behind>) {
+    /// `missing = required - provided` for one work: tracked conflicts become edges, all others are reported.
+    fn subtract(&mut self, of: &Actors, accesses: &[Access], behind: &mut Arc<Behind>, pass: Option<InPass>) {
+        for access in accesses {
+            self.find_conflicts(of, access, behind, pass);
+        }
         if self.scratch.conflicts.is_empty() {
             return;
         }
-        let publish = self.publish_all();
         let mut conflicts = std::mem::take(&mut self.scratch.conflicts);
-        for conflict in &conflicts {
-            let Some((vertex, kind)) = conflict.order else { continue };
-            let by = SyncOp { kind, at: None };
-            self.scratch.edges.push(Edge { from: vertex, by });
-            let mut done = (*conflict.behind).clone();
-            done.executed.insert(conflict.lane, conflict.number);
-            Arc::make_mut(behind).follow(&done, &publish);
+        if self.close(&conflicts, behind) && conflicts.iter().any(|conflict| conflict.order.is_none()) {
+            // The new edges may have closed some of the others, or left others of the same entry open.
+            conflicts.clear();
+            self.scratch.conflicts = conflicts;
+            for access in accesses {
+                self.find_conflicts(of, access, behind, pass);
+            }
+            conflicts = std::mem::take(&mut self.scratch.conflicts);
         }
         conflicts.retain(|conflict| conflict.order.is_none());
         self.report(of, &mut conflicts);
         conflicts.clear();
         self.scratch.conflicts = conflicts;
+    }
+
+    /// Adds the edges that tracking or waiting gives. Returns whether there are any.
+    fn close(&mut self, conflicts: &[Conflict], behind: &mut Arc<Behind>) -> bool {
+        let mut any = false;
+        for conflict in conflicts {
+            let Some((vertex, kind)) = conflict.order else { continue };
+            // The order of copies is one of commands, not of memory: it says nothing of aliases.
+            let publish = if kind == SyncKind::Serial { Publish::Device } else { self.publish_all() };
+            self.scratch.edges.push(Edge { from: vertex, by: SyncOp { kind, at: None } });
+            let mut done = (*conflict.behind).clone();
+            done.executed.insert(conflict.lane, conflict.number);
+            Arc::make_mut(behind).follow(&done, &publish);
+            any = true;
+        }
+        any
     }
 
     /// Reports each pair of works once for each pair of resources, by its gravest hazard.

@@ -33,6 +33,22 @@ impl Engine {
         self.free_resources();
     }
 
+    /// How many accesses, intervals of sets and commits are remembered: a figure for tests and measurements, which does
+    /// not grow with the length of a stream.
+    pub fn remembered(&mut self) -> usize {
+        let memories = self.memories.memories.iter_mut();
+        let entries = memories.flat_map(|memory| memory.entries_mut()).flat_map(|entries| &entries.0);
+        let accesses: usize = entries.map(|entry| entry.runs.len() + entry.behind.fragments()).sum();
+        let gates = self.queues.iter().flat_map(|queue| queue.stage.iter().chain([&queue.all]));
+        let done = self.queues.iter().flat_map(|queue| &queue.done);
+        let fences = self.fences.values().flatten().map(|(_, sources)| sources.behind.fragments());
+        accesses
+            + gates.map(|gate| gate.behind.fragments() + gate.waits.len()).sum::<usize>()
+            + done.map(|done| done.behind.fragments() + done.vertices.len()).sum::<usize>()
+            + fences.sum::<usize>()
+            + self.commits.len()
+    }
+
     fn forget_what_the_host_has_seen(&mut self) {
         if self.queues.iter().any(|queue| !queue.pending.is_empty()) {
             return;

@@ -7,8 +7,10 @@ use super::Engine;
 use super::frontier::Gate;
 use super::queue::BufferState;
 use crate::{
-    AccessKind, CommitId, EventId, EventScope, Op, Recorded, Recording, ResourceId, SyncKind, SyncOp,
+    Access, AccessKind, BarrierReach, CommitId, EventId, EventScope, Op, QueueKind, Recorded, ResourceId,
+    SyncKind, SyncOp,
 };
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// What a queue holds until it is taken.
@@ -54,6 +56,15 @@ impl PendingBuffer {
     fn rest(&self) -> &[Op] {
         self.recording.recording().ops().get(self.at..).unwrap_or(&[])
     }
+
+    fn rest_accesses(&self) -> impl Iterator<Item = &Access> {
+        let recording = self.recording.recording();
+        let works = self.rest().iter().filter_map(|op| match op {
+            Op::Command { works, .. } => Some(recording.works(works)),
+            _ => None,
+        });
+        works.flatten().flat_map(|work| work.accesses)
+    }
 }
 
 impl Engine {
@@ -91,8 +102,7 @@ impl Engine {
         match item.kind {
             ItemKind::Buffer(buffer) => {
                 if let Some(rest) = self.take_buffer(queue, &item.host, step, buffer, without_order) {
-                    let kind = ItemKind::Buffer(rest);
-                    self.queues[queue].pending.push_front(Item { step, host: item.host, kind });
+                    self.put_back(queue, Item { step, host: item.host, kind: ItemKind::Buffer(rest) });
                 }
             }
             ItemKind::Signal { event, value } => self.take_signal(queue, event, value, &item.host),
@@ -110,7 +120,19 @@ impl Engine {
         }
     }
 
-    /// Runs a command buffer up to a wait that is not satisfied; returns what is left.
+    /// Puts what is left of a command buffer where it was recorded: it may have overtaken others.
+    fn put_back(&mut self, queue: usize, item: Item) {
+        let place = |item: &Item| match &item.kind {
+            ItemKind::Buffer(buffer) => (item.step, buffer.buffer),
+            _ => (item.step, 0),
+        };
+        let pending = &mut self.queues[queue].pending;
+        let at = pending.iter().position(|other| place(other) > place(&item)).unwrap_or(pending.len());
+        pending.insert(at, item);
+    }
+
+    /// Runs a command buffer up to a wait that is not satisfied or behind a signal, which may let others go
+    /// first; returns what is left.
     fn take_buffer(
         &mut self,
         queue: usize,
@@ -129,9 +151,7 @@ impl Engine {
         while let Some(op) = recording.ops().get(buffer.at) {
             if let Op::WaitForEvent { event, value } = *op {
                 if !without_order && self.event_value(event) < value {
-                    buffer.state = Some(Box::new(std::mem::take(&mut self.queues[queue].buffer)));
-                    self.queues[queue].gates_changed();
-                    return Some(buffer);
+                    return Some(self.leave_buffer(queue, buffer));
                 }
                 self.take_buffer_wait(queue, event, value, without_order);
                 without_order = false;
@@ -140,6 +160,9 @@ impl Engine {
                 self.take_op(queue, recording, op, at, step);
             }
             buffer.at += 1;
+            if matches!(op, Op::SignalEvent { .. }) && !buffer.rest().is_empty() {
+                return Some(self.leave_buffer(queue, buffer));
+            }
         }
         let by = SyncOp { kind: SyncKind::Pipeline, at: None };
         self.end_pass(queue, buffer.commit, by);
@@ -149,8 +172,14 @@ impl Engine {
         None
     }
 
+    fn leave_buffer(&mut self, queue: usize, mut buffer: PendingBuffer) -> PendingBuffer {
+        buffer.state = Some(Box::new(std::mem::take(&mut self.queues[queue].buffer)));
+        self.queues[queue].gates_changed();
+        buffer
+    }
+
     fn enter_buffer(&mut self, queue: usize, host: &Arc<Gate>) -> BufferState {
-        if self.queues[queue].descriptor.kind == crate::QueueKind::IoSerial {
+        if self.queues[queue].descriptor.kind == QueueKind::IoSerial {
             self.take_queue_barrier(queue);
         }
         BufferState { gate: (**host).clone(), ..BufferState::default() }
@@ -189,11 +218,15 @@ impl Engine {
 
     /// The first item behind the head of a queue that may overtake those before it.
     fn hoistable(&self, queue: usize) -> Option<usize> {
+        if self.queues[queue].descriptor.kind == QueueKind::IoSerial {
+            return None;
+        }
         let pending = &self.queues[queue].pending;
         let mut skipped: Vec<&PendingBuffer> = Vec::new();
         for (at, item) in pending.iter().enumerate() {
             let ItemKind::Buffer(buffer) = &item.kind else { return None };
-            if at > 0 && self.is_ready(item) && self.may_overtake(buffer, &skipped) {
+            let free = at > 0 && self.is_ready(item) && !is_resumed(pending, at);
+            if free && self.may_overtake(queue, buffer, &skipped) {
                 return Some(at);
             }
             skipped.push(buffer);
@@ -201,23 +234,24 @@ impl Engine {
         None
     }
 
-    fn may_overtake(&self, buffer: &PendingBuffer, skipped: &[&PendingBuffer]) -> bool {
-        let queue_wide = |op: &Op| {
-            let barrier = matches!(op, Op::Barrier(reach, _) if *reach != crate::BarrierReach::Intrapass);
-            barrier || matches!(op, Op::BeginPass(pass) if pass.resuming)
-        };
-        let waits = |op: &Op| queue_wide(op) || matches!(op, Op::WaitForFence { .. });
-        let updates = |op: &Op| queue_wide(op) || matches!(op, Op::UpdateFence { .. });
-        !buffer.rest().iter().any(waits)
-            && !skipped.iter().any(|skipped| skipped.rest().iter().any(updates))
-            && !skipped.iter().any(|skipped| {
-                self.tracked_conflict(skipped.recording.recording(), buffer.recording.recording())
-            })
+    fn may_overtake(&self, queue: usize, buffer: &PendingBuffer, skipped: &[&PendingBuffer]) -> bool {
+        let tracking = self.queues[queue].tracks();
+        let wide = |op: &Op| matches!(op, Op::Barrier(reach, _) if *reach != BarrierReach::Intrapass);
+        let waits = |op: &Op| matches!(op, Op::WaitForFence { .. });
+        let updates = |op: &Op| matches!(op, Op::UpdateFence { .. });
+        let own = |tells: &dyn Fn(&Op) -> bool| buffer.rest().iter().any(tells);
+        let theirs =
+            |tells: &dyn Fn(&Op) -> bool| skipped.iter().any(|skipped| skipped.rest().iter().any(tells));
+        let resumes = first_pass_resumes(buffer.rest()) == Some(true);
+        let barriers = own(&wide) || theirs(&wide);
+        let fences = own(&waits) || theirs(&updates) || own(&updates) && theirs(&waits);
+        let tracked = tracking && skipped.iter().any(|skipped| self.tracked_conflict(skipped, buffer));
+        !(resumes || barriers || fences || tracked)
     }
 
-    fn tracked_conflict(&self, a: &Recording, b: &Recording) -> bool {
-        a.accesses().iter().any(|a| {
-            b.accesses().iter().any(|b| {
+    fn tracked_conflict(&self, a: &PendingBuffer, b: &PendingBuffer) -> bool {
+        a.rest_accesses().any(|a| {
+            b.rest_accesses().any(|b| {
                 let bindless = (a.kind | b.kind).contains(AccessKind::BINDLESS);
                 (a.kind.writes() || b.kind.writes()) && !bindless && self.memories.tracked_overlap(a, b)
             })
@@ -245,4 +279,21 @@ impl Engine {
             _ => None,
         }
     }
+}
+
+/// Whether a later command buffer goes on with the last pass of the one at `at`: both are one pass (A25).
+fn is_resumed(pending: &VecDeque<Item>, at: usize) -> bool {
+    let passes = |item: &Item| match &item.kind {
+        ItemKind::Buffer(buffer) => first_pass_resumes(buffer.recording.recording().ops()),
+        _ => None,
+    };
+    pending.iter().skip(at + 1).find_map(passes).unwrap_or(false)
+}
+
+/// Whether the first pass goes on with the one before; nothing if there is no pass.
+fn first_pass_resumes(ops: &[Op]) -> Option<bool> {
+    ops.iter().find_map(|op| match op {
+        Op::BeginPass(pass) => Some(pass.resuming),
+        _ => None,
+    })
 }

@@ -62,7 +62,7 @@ pub(crate) struct Entry {
     pub(crate) render: bool,
     pub(crate) tracked: bool,
     pub(crate) unit: bool,
-    /// Covered by a raster-ordered access of this pass: of no more interest once the pass is over.
+    /// Covered by an access of this pass: of no more interest once the pass is over.
     pub(crate) until_pass: Option<u64>,
 }
 
@@ -140,15 +140,19 @@ impl Entries {
         point: &Behind,
         whole: bool,
     ) {
+        // Within its pass it may not stand for what it covers: raster-ordered accesses do not conflict there,
+        // and what comes behind a fragment cannot be ordered after it but may be after what it covers.
         let raster = entry.access.kind.contains(AccessKind::RASTER_ORDERED);
+        let late = entry.render && matches!(entry.stage, Stage::Fragment | Stage::Tile);
         self.0.retain_mut(|earlier| {
             let gone = entry.supersedes(earlier)
                 && (whole || covers(&entry, resource, earlier))
                 && earlier.is_behind(point, false);
-            if gone && raster {
+            let keep = raster || late && earlier.tracked;
+            if gone && keep {
                 earlier.until_pass = Some(entry.pass);
             }
-            !gone || raster
+            !gone || keep
         });
         self.append(entry);
     }

@@ -6,7 +6,8 @@ use super::linear::Item;
 use super::output::Output;
 use super::reach::{Behind, Publish};
 use crate::{
-    Barrier, CommitId, EventScope, FenceId, PassDescriptor, PassKind, QueueDescriptor, Stage, Stages, SyncOp,
+    Barrier, CommitId, EventScope, FenceId, PassDescriptor, PassKind, QueueDescriptor, QueueKind, Stage,
+    Stages, SyncOp,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -84,6 +85,11 @@ pub(crate) struct Queue {
 impl Queue {
     pub(crate) fn new(descriptor: QueueDescriptor) -> Queue {
         Queue { descriptor, ..Queue::default() }
+    }
+
+    /// Whether tracked resources are ordered automatically on it.
+    pub(crate) fn tracks(&self) -> bool {
+        self.descriptor.hazard_tracking && self.descriptor.kind == QueueKind::Gpu
     }
 
     pub(crate) fn lane(queue: usize, stage: Stage) -> Lane {

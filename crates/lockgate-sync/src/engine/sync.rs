@@ -186,7 +186,17 @@ impl Engine {
                 self.out.misuse.push(Misuse::FenceAcrossQueues { fence, at });
             }
         }
-        if !self.fences.contains_key(&fence) {
+        let mut known = self.fences.contains_key(&fence);
+        if self.model.fences_across_queues {
+            // Updates of the last pass of another queue have not taken effect there yet.
+            let others = self.queues.iter().enumerate().filter(|(other, _)| *other != queue);
+            for (_, updates) in others.flat_map(|(_, other)| &other.pass.updates).filter(|(f, _)| *f == fence)
+            {
+                sources.union(updates);
+                known = true;
+            }
+        }
+        if !known {
             self.out.misuse.push(Misuse::FenceNeverUpdated { fence, at });
         }
         let before = model::known_stages(before);

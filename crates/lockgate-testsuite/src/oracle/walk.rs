@@ -237,9 +237,17 @@ impl<'a> Walk<'a> {
         };
         let updates = |sync: &Placed| matches!(sync.sync, Sync::UpdateFence { .. });
         let waits = |sync: &Placed| matches!(sync.sync, Sync::WaitForFence { .. });
+        // A pass that a later command buffer resumes is not torn in two.
+        let later = self.items.iter().filter(same_queue).filter(|other| other.at > item.at);
+        let later: Vec<&Item> = later.filter(|other| other.buffer != item.buffer).collect();
+        let resumed = passes(&later).any(|pass| passes(&passing).any(|own| own == pass));
+        let barriers = syncs(&skipped).chain(syncs(&passing)).any(reaches_out);
+        let fences = syncs(&skipped).any(updates)
+            || syncs(&passing).any(waits)
+            || syncs(&passing).any(updates) && syncs(&skipped).any(waits);
+        let telling = resumed || barriers || fences;
         skipped.iter().all(only_buffers)
-            && !syncs(&skipped).any(|sync| reaches_out(sync) || updates(sync))
-            && !syncs(&passing).any(|sync| reaches_out(sync) || waits(sync))
+            && !telling
             && works(&skipped).all(|early| {
                 works(&passing).all(|late| {
                     !early.same_pass(late) && !conflict::tracked_conflict(self.program, early, late)
@@ -401,5 +409,17 @@ fn works<'i>(items: &'i [&Item]) -> impl Iterator<Item = &'i Node> {
     items.iter().flat_map(|item| item.entries()).filter_map(|entry| match entry {
         Entry::Work(node) => Some(node),
         Entry::Sync(_) => None,
+    })
+}
+
+/// The passes that items have part in.
+fn passes<'a>(items: &'a [&'a Item]) -> impl Iterator<Item = u32> + 'a {
+    let entries = items.iter().flat_map(|item| match &item.what {
+        What::Segment(entries) => entries.as_slice(),
+        _ => &[],
+    });
+    entries.map(|entry| match entry {
+        Entry::Work(node) => node.pass,
+        Entry::Sync(sync) => sync.pass,
     })
 }

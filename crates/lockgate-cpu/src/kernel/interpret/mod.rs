@@ -22,7 +22,9 @@ use super::{
     layout::{self, Leaf},
     reflect::Globals,
 };
+pub(super) use builtin::{ldexp, split_float};
 pub(super) use check::check;
+pub(super) use eval::literal;
 use value::{Data, Fault, Value};
 
 /// An entry point that the interpreter can run.

@@ -1,0 +1,641 @@
+//! How memory is read and written: where a place is, what happens out of range, and how four lanes share it.
+//!
+//! An index out of range is clamped for a load and drops a store. Lanes with neighbouring elements use whole
+//! registers; others go one by one. An array of each invocation keeps the lanes of a scalar next to each other.
+
+use cranelift_codegen::ir::{InstBuilder, Value, condcodes::IntCC, types};
+use naga::AtomicFunction;
+
+use super::{
+    super::number::Num,
+    code::{Emitter, NONE, Val, constant_flags, context, flags, scalar_type, vector_type},
+    helpers::{self, ImageCall},
+    ir::{Bound, Id, ImageOp, Index, Memory, Place},
+    shape::Shape,
+};
+
+/// Scalars at byte offsets of a place.
+type Leaves<'a> = &'a [(u32, Id)];
+
+/// Where each lane's element starts.
+type Addresses = [(Value, i32); 4];
+
+impl Emitter<'_, '_> {
+    fn count(&mut self, memory: Memory, bound: Bound) -> Value {
+        match (bound, memory) {
+            (Bound::Known(count), _) => self.int(count),
+            (Bound::Runtime, Memory::Slot { slot, .. }) => self.slots[slot as usize].count,
+            (Bound::Runtime, _) => self.int(1),
+        }
+    }
+
+    /// How many elements have three more behind them.
+    fn whole_quads(&mut self, memory: Memory, bound: Bound) -> Value {
+        match (bound, memory) {
+            (Bound::Known(count), _) => self.int(count.saturating_sub(3)),
+            (Bound::Runtime, Memory::Slot { slot, .. }) => self.slots[slot as usize].whole_quads,
+            (Bound::Runtime, _) => self.int(0),
+        }
+    }
+
+    /// How far the lanes of one byte are spread.
+    fn scale(&self, memory: Memory) -> u32 {
+        if matches!(memory, Memory::Array(_)) { self.lanes } else { 1 }
+    }
+
+    fn base(&mut self, memory: Memory) -> Value {
+        match memory {
+            Memory::Slot { slot, .. } => self.slots[slot as usize].pointer,
+            Memory::Shared => self.field(context!(shared)),
+            Memory::Immediates => self.field(context!(immediates)),
+            Memory::Constants => self.field(context!(constants)),
+            Memory::Array(array) => {
+                let scratch = self.field(context!(scratch));
+                let base = self.b.ins().iadd_imm_s(scratch, i64::from(self.layout.arrays[array as usize]));
+                match self.first {
+                    Some(first) if self.plan.barriers => {
+                        let first = self.b.ins().uextend(types::I64, first);
+                        let bytes = i64::from(self.program.arrays[array as usize]);
+                        let start = self.b.ins().imul_imm_s(first, bytes);
+                        self.b.ins().iadd(base, start)
+                    }
+                    _ => base,
+                }
+            }
+        }
+    }
+
+    /// Adds an index that is not out of range, or is made so.
+    fn advance(&mut self, address: Value, memory: Memory, index: &Index, value: Value) -> (Value, Value) {
+        let count = self.count(memory, index.bound);
+        let inside = self.b.ins().icmp(IntCC::UnsignedLessThan, value, count);
+        let last = self.b.ins().iadd_imm_s(count, -1);
+        let value = self.b.ins().umin(value, last);
+        let value = self.b.ins().uextend(types::I64, value);
+        let stride = i64::from(index.stride * self.scale(memory));
+        let bytes = self.b.ins().imul_imm_s(value, stride);
+        (self.b.ins().iadd(address, bytes), inside)
+    }
+
+    /// The address that the indices which are the same in each lane lead to, and whether they are in range.
+    fn common(&mut self, place: &Place) -> (Value, Option<Value>, Vec<Index>) {
+        let mut address = self.base(place.memory);
+        let mut inside = None;
+        let mut rest = Vec::new();
+        for index in &place.indices {
+            let Val::Scalar(value) = self.get(index.id) else {
+                rest.push(*index);
+                continue;
+            };
+            let (next, in_range) = self.advance(address, place.memory, index, value);
+            address = next;
+            inside = Some(match inside {
+                None => in_range,
+                Some(inside) => self.b.ins().band(inside, in_range),
+            });
+        }
+        (address, inside, rest)
+    }
+
+    /// Each lane's address, and whether its indices are in range.
+    fn separate(&mut self, place: &Place, address: Value, rest: &[Index]) -> [(Value, Option<Value>); 4] {
+        [0u8, 1, 2, 3].map(|lane| {
+            let mut address = address;
+            let mut inside = None;
+            for index in rest {
+                let value = self.lane_of(index.id, lane);
+                let (next, in_range) = self.advance(address, place.memory, index, value);
+                address = next;
+                inside = Some(match inside {
+                    None => in_range,
+                    Some(inside) => self.b.ins().band(inside, in_range),
+                });
+            }
+            (address, inside)
+        })
+    }
+
+    /// Each lane's address, with indices out of range clamped.
+    fn separate_clamped(&mut self, place: &Place, address: Value, rest: &[Index]) -> Addresses {
+        let mut addresses = [address; 4];
+        for index in rest {
+            let count = self.count(place.memory, index.bound);
+            let last = self.b.ins().iadd_imm_s(count, -1);
+            let last = self.b.ins().splat(types::I32X4, last);
+            let chosen = self.vector(index.id);
+            let chosen = self.b.ins().umin(chosen, last);
+            let stride = i64::from(index.stride * self.scale(place.memory));
+            for (lane, address) in addresses.iter_mut().enumerate() {
+                let value = self.lane(chosen, Num::U32, lane as u8);
+                let value = self.b.ins().uextend(types::I64, value);
+                let bytes = self.b.ins().imul_imm_s(value, stride);
+                *address = self.b.ins().iadd(*address, bytes);
+            }
+        }
+        addresses.map(|address| (address, 0))
+    }
+
+    /// For one index that rises by one from lane to lane: whether all lanes are in range, and the first lane's address.
+    fn neighbours(&mut self, place: &Place, address: Value, rest: &[Index]) -> Option<(Value, Value)> {
+        let [index] = rest else { return None };
+        let Val::Linear(start) = self.get(index.id) else { return None };
+        let whole_quads = self.whole_quads(place.memory, index.bound);
+        let all = self.b.ins().icmp(IntCC::UnsignedLessThan, start, whole_quads);
+        // The clamp changes nothing where this address is used; it keeps even a broken comparison inside.
+        let (address, _) = self.advance(address, place.memory, index, start);
+        Some((all, address))
+    }
+
+    fn lane_offset(&self, memory: Memory, offset: u32, num: Num, lane: u32) -> i32 {
+        match memory {
+            Memory::Array(_) => (offset * self.lanes + lane * num.bytes()) as i32,
+            _ => offset as i32,
+        }
+    }
+
+    fn load_flags(&self, memory: Memory) -> cranelift_codegen::ir::MemFlagsData {
+        match memory {
+            Memory::Slot { readonly: true, .. } | Memory::Immediates | Memory::Constants => constant_flags(),
+            _ => flags(),
+        }
+    }
+
+    pub(super) fn load(&mut self, place: &Place, into: Leaves<'_>) {
+        let (address, _, rest) = self.common(place);
+        if rest.is_empty() {
+            return self.load_together(place, address, into);
+        }
+        let Some((all, first)) = self.neighbours(place, address, &rest) else {
+            let addresses = self.separate_clamped(place, address, &rest);
+            let values = self.gather(place, addresses, into);
+            into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
+            return;
+        };
+        let [near, far, end] = [(); 3].map(|()| self.b.create_block());
+        let types: Vec<_> = into.iter().map(|(_, id)| vector_type(self.program.num(*id))).collect();
+        types.iter().for_each(|ty| {
+            self.b.append_block_param(end, *ty);
+        });
+        self.b.ins().brif(all, near, NONE, far, NONE);
+        self.start(near);
+        let stride = (rest[0].stride * self.scale(place.memory)) as i32;
+        let values = match into {
+            [(offset, id)] if stride == 4 && self.program.num(*id).bytes() == 4 => {
+                let at = place.offset + offset;
+                let ty = vector_type(self.program.num(*id));
+                let flags = self.load_flags(place.memory);
+                vec![self.b.ins().load(ty, flags, first, at as i32)]
+            }
+            _ => self.gather(place, [0, 1, 2, 3].map(|lane| (first, lane * stride)), into),
+        };
+        self.jump_with(end, &values);
+        self.b.set_cold_block(far);
+        self.start(far);
+        let addresses = self.separate_clamped(place, address, &rest);
+        let values = self.gather(place, addresses, into);
+        self.jump_with(end, &values);
+        self.start(end);
+        let values = self.b.block_params(end).to_vec();
+        into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
+    }
+
+    fn jump_with(&mut self, block: cranelift_codegen::ir::Block, values: &[Value]) {
+        let arguments: Vec<_> =
+            values.iter().map(|value| cranelift_codegen::ir::BlockArg::Value(*value)).collect();
+        self.b.ins().jump(block, &arguments);
+    }
+
+    /// Every lane reads the same place.
+    fn load_together(&mut self, place: &Place, address: Value, into: Leaves<'_>) {
+        let flags = self.load_flags(place.memory);
+        for (offset, id) in into {
+            let num = self.program.num(*id);
+            let at = self.lane_offset(place.memory, place.offset + offset, num, 0);
+            let varying = self.shapes.ids[id.at()] == Shape::Varying;
+            let val = if varying && num == Num::Bool {
+                let lanes = [0, 1, 2, 3].map(|lane| self.b.ins().load(types::I8, flags, address, at + lane));
+                Val::Vector(self.gather_lanes(num, lanes))
+            } else if varying {
+                Val::Vector(self.b.ins().load(vector_type(num), flags, address, at))
+            } else {
+                Val::Scalar(self.b.ins().load(scalar_type(num), flags, address, at))
+            };
+            self.define(*id, val);
+        }
+    }
+
+    /// Each lane reads its own place.
+    fn gather(&mut self, place: &Place, addresses: Addresses, into: Leaves<'_>) -> Vec<Value> {
+        let flags = self.load_flags(place.memory);
+        if let [(start, first), .., (last, _)] = into
+            && into.len() == 4
+            && *last == start + 12
+            && !matches!(place.memory, Memory::Array(_))
+        {
+            let at = (place.offset + start) as i32;
+            let ty = vector_type(self.program.num(*first));
+            let rows = addresses.map(|(address, offset)| self.b.ins().load(ty, flags, address, offset + at));
+            return self.transpose(rows).to_vec();
+        }
+        into.iter()
+            .map(|(offset, id)| {
+                let num = self.program.num(*id);
+                let mut lane = 0;
+                let lanes = addresses.map(|(address, lane_offset)| {
+                    let at = self.lane_offset(place.memory, place.offset + offset, num, lane) + lane_offset;
+                    lane += 1;
+                    self.b.ins().load(scalar_type(num), flags, address, at)
+                });
+                self.gather_lanes(num, lanes)
+            })
+            .collect()
+    }
+
+    /// Rows become columns.
+    fn transpose(&mut self, rows: [Value; 4]) -> [Value; 4] {
+        let ty = self.b.func.dfg.value_type(rows[0]);
+        let [a, b, c, d] = rows.map(|row| self.cast(types::I8X16, row));
+        let low_words = [0, 4, 1, 5];
+        let high_words = [2, 6, 3, 7];
+        let low = [self.words(a, b, low_words), self.words(c, d, low_words)];
+        let high = [self.words(a, b, high_words), self.words(c, d, high_words)];
+        let columns = [
+            self.words(low[0], low[1], [0, 1, 4, 5]),
+            self.words(low[0], low[1], [2, 3, 6, 7]),
+            self.words(high[0], high[1], [0, 1, 4, 5]),
+            self.words(high[0], high[1], [2, 3, 6, 7]),
+        ];
+        columns.map(|column| self.cast(ty, column))
+    }
+
+    /// Four words out of two registers.
+    fn words(&mut self, a: Value, b: Value, words: [u8; 4]) -> Value {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| (0..4).map(move |byte| 4 * word + byte)).collect();
+        let mask = self.b.func.dfg.immediates.push(bytes.as_slice().into());
+        self.b.ins().shuffle(a, b, mask)
+    }
+
+    pub(super) fn store(&mut self, place: &Place, from: Leaves<'_>) {
+        let (address, inside, rest) = self.common(place);
+        let end = self.b.create_block();
+        if let Some(inside) = inside {
+            let go_on = self.b.create_block();
+            self.b.ins().brif(inside, go_on, NONE, end, NONE);
+            self.start(go_on);
+        }
+        if rest.is_empty() {
+            self.store_together(place, address, from);
+        } else {
+            self.store_apart(place, address, &rest, from);
+        }
+        self.b.ins().jump(end, NONE);
+        self.start(end);
+    }
+
+    /// Every lane writes the same place; the last one that is active stays.
+    fn store_together(&mut self, place: &Place, address: Value, from: Leaves<'_>) {
+        let mask = self.mask_value();
+        let own = matches!(place.memory, Memory::Array(_)) && self.lanes == 4;
+        if own {
+            for (offset, id) in from {
+                self.store_own(place, address, *offset, *id, mask);
+            }
+            return;
+        }
+        let scalar = from.iter().all(|(_, id)| matches!(self.get(*id), Val::Scalar(_)));
+        let addresses = [(address, None); 4];
+        match mask {
+            Some(_) => self.scatter(place, addresses, from),
+            None => {
+                let lane = if scalar { 0 } else { 3 };
+                self.store_lane(place, address, 0, from, lane);
+            }
+        }
+    }
+
+    /// All lanes of an invocation's own array, at one element.
+    fn store_own(&mut self, place: &Place, address: Value, offset: u32, id: Id, mask: Option<Value>) {
+        let num = self.program.num(id);
+        let at = self.lane_offset(place.memory, place.offset + offset, num, 0);
+        if num == Num::Bool {
+            return self.scatter(place, [(address, None); 4], &[(offset, id)]);
+        }
+        let mut value = self.vector(id);
+        if let Some(mask) = mask {
+            let old = self.b.ins().load(vector_type(num), flags(), address, at);
+            value = self.choose(mask, value, old);
+        }
+        self.b.ins().store(flags(), value, address, at);
+    }
+
+    fn store_apart(&mut self, place: &Place, address: Value, rest: &[Index], from: Leaves<'_>) {
+        let neighbours = match self.mask() {
+            None => self.neighbours(place, address, rest),
+            Some(_) => None,
+        };
+        let Some((all, first)) = neighbours else {
+            let addresses = self.separate(place, address, rest);
+            return self.scatter(place, addresses, from);
+        };
+        let [near, far, end] = [(); 3].map(|()| self.b.create_block());
+        self.b.ins().brif(all, near, NONE, far, NONE);
+        self.start(near);
+        let stride = (rest[0].stride * self.scale(place.memory)) as i32;
+        self.store_near(place, first, stride, from);
+        self.b.ins().jump(end, NONE);
+        self.b.set_cold_block(far);
+        self.start(far);
+        let addresses = self.separate(place, address, rest);
+        self.scatter(place, addresses, from);
+        self.b.ins().jump(end, NONE);
+        self.start(end);
+    }
+
+    /// Four neighbouring elements.
+    fn store_near(&mut self, place: &Place, first: Value, stride: i32, from: Leaves<'_>) {
+        let at = |offset: u32| (place.offset + offset) as i32;
+        let plain = !matches!(place.memory, Memory::Array(_));
+        match from {
+            [(offset, id)] if stride == 4 && self.program.num(*id).bytes() == 4 && plain => {
+                let value = self.vector(*id);
+                self.b.ins().store(flags(), value, first, at(*offset));
+            }
+            [(start, a), (_, b), (_, c), (end, d)] if *end == start + 12 && plain => {
+                let columns = [a, b, c, d].map(|id| self.vector(*id));
+                let rows = self.transpose_any(columns);
+                for (lane, row) in rows.into_iter().enumerate() {
+                    self.b.ins().store(flags(), row, first, at(*start) + lane as i32 * stride);
+                }
+            }
+            _ => {
+                for lane in 0..4 {
+                    self.store_lane(place, first, i32::from(lane) * stride, from, lane);
+                }
+            }
+        }
+    }
+
+    /// Transposes registers that may differ in type.
+    fn transpose_any(&mut self, columns: [Value; 4]) -> [Value; 4] {
+        let columns = columns.map(|column| self.cast(types::I32X4, column));
+        self.transpose(columns)
+    }
+
+    fn store_lane(&mut self, place: &Place, address: Value, offset: i32, from: Leaves<'_>, lane: u8) {
+        for (leaf, id) in from {
+            let num = self.program.num(*id);
+            let at = self.lane_offset(place.memory, place.offset + leaf, num, lane.into()) + offset;
+            let value = self.lane_of(*id, lane);
+            self.b.ins().store(flags(), value, address, at);
+        }
+    }
+
+    /// Each lane that is active and in range does something, one after the other.
+    fn each_active(
+        &mut self,
+        addresses: [(Value, Option<Value>); 4],
+        mut act: impl FnMut(&mut Self, u8, Value) -> Option<Value>,
+    ) -> Vec<Value> {
+        let bits = self.mask_value().map(|mask| self.bits(mask));
+        let mut results = Vec::new();
+        for lane in 0..self.lanes as u8 {
+            let (address, inside) = addresses[usize::from(lane)];
+            let [go, end] = [(); 2].map(|()| self.b.create_block());
+            let active = bits.map(|bits| self.b.ins().band_imm_s(bits, 1 << lane));
+            let zero = self.int(0);
+            let result = self.b.append_block_param(end, types::I32);
+            let skip = [cranelift_codegen::ir::BlockArg::Value(zero)];
+            for condition in [active, inside].into_iter().flatten() {
+                let next = self.b.create_block();
+                self.b.ins().brif(condition, next, NONE, end, &skip);
+                self.start(next);
+            }
+            self.b.ins().jump(go, NONE);
+            self.start(go);
+            let value = act(self, lane, address).unwrap_or(zero);
+            self.jump_with(end, &[value]);
+            self.start(end);
+            results.push(result);
+        }
+        results
+    }
+
+    fn scatter(&mut self, place: &Place, addresses: [(Value, Option<Value>); 4], from: Leaves<'_>) {
+        self.each_active(addresses, |this, lane, address| {
+            this.store_lane(place, address, 0, from, lane);
+            None
+        });
+    }
+
+    pub(super) fn zero(&mut self, array: u32) {
+        let memory = Memory::Array(array);
+        let base = self.base(memory);
+        let bytes = self.program.arrays[array as usize] * self.lanes;
+        let end = self.b.ins().iadd_imm_s(base, i64::from(bytes));
+        let [header, body, exit] = [(); 3].map(|()| self.b.create_block());
+        let mask = self.mask_value();
+        let at = self.b.append_block_param(header, types::I64);
+        self.jump_with(header, &[base]);
+        self.b.switch_to_block(header);
+        let more = self.b.ins().icmp(IntCC::UnsignedLessThan, at, end);
+        self.b.ins().brif(more, body, NONE, exit, NONE);
+        self.start(body);
+        let zero = self.int(0);
+        let zero = self.b.ins().splat(types::I32X4, zero);
+        let value = match mask {
+            // One row of a word is the four lanes of it.
+            Some(mask) => {
+                let old = self.b.ins().load(types::I32X4, flags(), at, 0);
+                self.choose(mask, zero, old)
+            }
+            None => zero,
+        };
+        self.b.ins().store(flags(), value, at, 0);
+        let next = self.b.ins().iadd_imm_s(at, 16);
+        self.jump_with(header, &[next]);
+        self.b.seal_block(header);
+        self.start(exit);
+    }
+
+    pub(super) fn atomic(
+        &mut self,
+        place: &Place,
+        fun: AtomicFunction,
+        value: Id,
+        compare: Option<Id>,
+        old: Id,
+    ) {
+        let (address, inside, rest) = self.common(place);
+        let mut addresses = if rest.is_empty() || self.lanes == 1 {
+            [(address, None); 4]
+        } else {
+            self.separate(place, address, &rest)
+        };
+        for (_, lane_inside) in &mut addresses {
+            *lane_inside = match (inside, *lane_inside) {
+                (Some(a), Some(b)) => Some(self.b.ins().band(a, b)),
+                (a, b) => a.or(b),
+            };
+        }
+        let num = self.program.num(value);
+        let results = self.each_active(addresses, |this, lane, address| {
+            let address = this.b.ins().iadd_imm_s(address, i64::from(place.offset));
+            let value = this.lane_of(value, lane);
+            let compare = compare.map(|compare| this.lane_of(compare, lane));
+            Some(if place.memory == Memory::Shared {
+                this.update_alone(fun, num, address, value, compare)
+            } else {
+                this.update_together(fun, num, address, value, compare)
+            })
+        });
+        let val = match results[..] {
+            [a, b, c, d] => Val::Vector(self.gather_lanes(num, [a, b, c, d])),
+            _ => Val::Scalar(results[0]),
+        };
+        self.define(old, val);
+    }
+
+    /// Memory that only this thread uses.
+    fn update_alone(
+        &mut self,
+        fun: AtomicFunction,
+        num: Num,
+        address: Value,
+        value: Value,
+        compare: Option<Value>,
+    ) -> Value {
+        let old = self.b.ins().load(types::I32, flags(), address, 0);
+        let b = self.b.ins();
+        let new = match (fun, num.is_signed()) {
+            (AtomicFunction::Add, _) => b.iadd(old, value),
+            (AtomicFunction::Subtract, _) => b.isub(old, value),
+            (AtomicFunction::And, _) => b.band(old, value),
+            (AtomicFunction::ExclusiveOr, _) => b.bxor(old, value),
+            (AtomicFunction::InclusiveOr, _) => b.bor(old, value),
+            (AtomicFunction::Min, true) => b.smin(old, value),
+            (AtomicFunction::Min, false) => b.umin(old, value),
+            (AtomicFunction::Max, true) => b.smax(old, value),
+            (AtomicFunction::Max, false) => b.umax(old, value),
+            (AtomicFunction::Exchange { .. }, _) => match compare {
+                Some(compare) => {
+                    let equal = b.icmp(IntCC::Equal, old, compare);
+                    self.b.ins().select(equal, value, old)
+                }
+                None => value,
+            },
+        };
+        self.b.ins().store(flags(), new, address, 0);
+        old
+    }
+
+    fn update_together(
+        &mut self,
+        fun: AtomicFunction,
+        num: Num,
+        address: Value,
+        value: Value,
+        compare: Option<Value>,
+    ) -> Value {
+        use cranelift_codegen::ir::AtomicRmwOp as Rmw;
+        let op = match (fun, num.is_signed()) {
+            (AtomicFunction::Add, _) => Rmw::Add,
+            (AtomicFunction::Subtract, _) => Rmw::Sub,
+            (AtomicFunction::And, _) => Rmw::And,
+            (AtomicFunction::ExclusiveOr, _) => Rmw::Xor,
+            (AtomicFunction::InclusiveOr, _) => Rmw::Or,
+            (AtomicFunction::Min, true) => Rmw::Smin,
+            (AtomicFunction::Min, false) => Rmw::Umin,
+            (AtomicFunction::Max, true) => Rmw::Smax,
+            (AtomicFunction::Max, false) => Rmw::Umax,
+            (AtomicFunction::Exchange { .. }, _) => match compare {
+                Some(compare) => return self.b.ins().atomic_cas(flags(), address, compare, value),
+                None => Rmw::Xchg,
+            },
+        };
+        self.b.ins().atomic_rmw(types::I32, flags(), op, address, value)
+    }
+
+    pub(super) fn image(
+        &mut self,
+        op: ImageOp,
+        (slot, sampler): (u32, Option<u32>),
+        fields: &[(usize, Id)],
+        results: &[Id],
+    ) {
+        let together = op != ImageOp::Store && results.iter().all(|id| self.shapes.ids[id.at()].is_scalar());
+        let objects = self.field(context!(objects));
+        let mut lanes: Vec<Vec<Value>> = vec![Vec::new(); results.len()];
+        let count = if together { 1 } else { self.lanes as u8 };
+        let bits = if together { None } else { self.mask_value().map(|mask| self.bits(mask)) };
+        let stack = self.call_slot();
+        for lane in 0..count {
+            let [go, end] = [(); 2].map(|()| self.b.create_block());
+            match bits {
+                Some(bits) => self.if_bit(bits, lane.into(), go, end),
+                None => {
+                    self.b.ins().jump(go, NONE);
+                }
+            }
+            self.start(go);
+            let call = self.b.ins().stack_addr(types::I64, stack, 0);
+            self.fill_call(call, objects, (slot, sampler), fields, lane);
+            let number = self.int(op as u32);
+            self.call_helper(
+                helpers::image as *const () as usize,
+                &[types::I32, types::I64],
+                false,
+                &[number, call],
+            );
+            self.b.ins().jump(end, NONE);
+            self.start(end);
+            for (i, (id, lanes)) in results.iter().zip(&mut lanes).enumerate() {
+                let at = std::mem::offset_of!(ImageCall, results) as i32 + 4 * i as i32;
+                let ty = scalar_type(self.program.num(*id));
+                let call = self.b.ins().stack_addr(types::I64, stack, 0);
+                lanes.push(self.b.ins().load(ty, flags(), call, at));
+            }
+        }
+        for (id, lanes) in results.iter().zip(lanes) {
+            let val = match lanes[..] {
+                [a, b, c, d] => Val::Vector(self.gather_lanes(self.program.num(*id), [a, b, c, d])),
+                _ => Val::Scalar(lanes[0]),
+            };
+            self.define(*id, val);
+        }
+    }
+
+    fn call_slot(&mut self) -> cranelift_codegen::ir::StackSlot {
+        use cranelift_codegen::ir::{StackSlotData, StackSlotKind};
+        let bytes = size_of::<ImageCall>() as u32;
+        self.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4))
+    }
+
+    /// Writes the operands of one lane's call.
+    fn fill_call(
+        &mut self,
+        call: Value,
+        objects: Value,
+        (slot, sampler): (u32, Option<u32>),
+        fields: &[(usize, Id)],
+        lane: u8,
+    ) {
+        use super::super::binding::Binding;
+        let object = |slot: u32| i64::from(slot) * size_of::<Binding>() as i64;
+        let texture = self.b.ins().iadd_imm_s(objects, object(slot));
+        self.b.ins().store(flags(), texture, call, std::mem::offset_of!(ImageCall, texture) as i32);
+        let sampler = match sampler {
+            Some(slot) => self.b.ins().iadd_imm_s(objects, object(slot)),
+            None => self.b.ins().iconst(types::I64, 0),
+        };
+        self.b.ins().store(flags(), sampler, call, std::mem::offset_of!(ImageCall, sampler) as i32);
+        let zero = self.int(0);
+        for field in 0..helpers::field::COUNT {
+            let at = std::mem::offset_of!(ImageCall, fields) as i32 + 4 * field as i32;
+            let value = match fields.iter().find(|(at, _)| *at == field) {
+                Some((_, id)) => self.lane_of(*id, lane),
+                None => zero,
+            };
+            self.b.ins().store(flags(), value, call, at);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What machine code leaves to Rust: functions without an exact definition, and textures.
+//!
+//! Every helper takes and gives bits, so that one signature serves all.
+
+use naga::MathFunction as Mf;
+
+use super::{
+    super::{
+        binding::{Binding, TextureBinding},
+        interpret,
+        number::{self, Num},
+        sample::{self, SamplePoint},
+        texel::TexelFormat,
+    },
+    ir::ImageOp,
+};
+
+/// The signature of [`scalar`]'s functions.
+pub(super) type ScalarFn = extern "C" fn(u32, u32) -> u32;
+
+macro_rules! scalars {
+    ($fun:expr, $($name:ident)+) => {
+        match $fun {
+            $(Mf::$name => {
+                extern "C" fn call(a: u32, b: u32) -> u32 {
+                    number::transcendental_f32(Mf::$name, f32::from_bits(a), f32::from_bits(b))
+                        .unwrap_or(0.0)
+                        .to_bits()
+                }
+                Some(call as ScalarFn)
+            })+
+            _ => None,
+        }
+    };
+}
+
+/// The helper for a function of one or two `f32`.
+pub(super) fn scalar(fun: Mf) -> Option<ScalarFn> {
+    scalars!(
+        fun, Cos Cosh Sin Sinh Tan Tanh Acos Asin Atan Atan2 Asinh Acosh Atanh Exp Exp2 Log Log2 Pow
+    )
+}
+
+/// The helper for any function, given the type of its result.
+pub(super) fn any_scalar(fun: Mf, result: Num) -> Option<ScalarFn> {
+    Some(match (fun, result) {
+        (Mf::Ldexp, _) => ldexp,
+        (Mf::Frexp, Num::F32) => fraction,
+        (Mf::Frexp, _) => exponent,
+        (Mf::Pack2x16float, _) => to_half,
+        (Mf::Unpack2x16float, _) => from_half,
+        (Mf::QuantizeToF16, _) => quantize,
+        _ => return scalar(fun),
+    })
+}
+
+extern "C" fn ldexp(a: u32, exponent: u32) -> u32 {
+    interpret::ldexp(Num::F32, a.into(), exponent as i32) as u32
+}
+
+extern "C" fn fraction(a: u32, _: u32) -> u32 {
+    Num::F32.pack_float(interpret::split_float(Num::F32.float(a.into())).0) as u32
+}
+
+extern "C" fn exponent(a: u32, _: u32) -> u32 {
+    interpret::split_float(Num::F32.float(a.into())).1 as u32
+}
+
+extern "C" fn to_half(a: u32, _: u32) -> u32 {
+    let bytes = TexelFormat::R16Float.encode([a, 0, 0, 0]);
+    u16::from_le_bytes([bytes[0], bytes[1]]).into()
+}
+
+extern "C" fn from_half(a: u32, _: u32) -> u32 {
+    TexelFormat::R16Float.decode(&a.to_le_bytes())[0]
+}
+
+extern "C" fn quantize(a: u32, _: u32) -> u32 {
+    from_half(to_half(a, 0), 0)
+}
+
+/// Fields of an [`ImageCall`].
+pub(super) mod field {
+    /// Three coordinates: integers for texels, floats for samples.
+    pub(in super::super) const COORDS: usize = 0;
+    pub(in super::super) const LAYER: usize = 3;
+    /// An integer for texels, a float for samples.
+    pub(in super::super) const LEVEL: usize = 4;
+    /// Three integers.
+    pub(in super::super) const OFFSET: usize = 5;
+    pub(in super::super) const REFERENCE: usize = 8;
+    pub(in super::super) const COMPONENT: usize = 9;
+    /// Four components to store, or three floats of a derivative and three more.
+    pub(in super::super) const VALUE: usize = 10;
+    pub(in super::super) const COUNT: usize = 16;
+}
+
+/// The operands and results of a call to [`image`].
+#[repr(C)]
+pub(super) struct ImageCall {
+    pub(super) texture: *const Binding,
+    /// Null if there is none.
+    pub(super) sampler: *const Binding,
+    pub(super) fields: [u32; field::COUNT],
+    pub(super) results: [u32; 4],
+}
+
+/// Does what [`ImageOp`] number `op` says.
+pub(super) extern "C" fn image(op: u32, call: *mut ImageCall) {
+    // SAFETY: machine code passes its own stack slot, which holds a whole `ImageCall`.
+    let call = unsafe { &mut *call };
+    // SAFETY: machine code passes the address of a binding of the launch, which `Kernel::run` borrows.
+    let texture = unsafe { &*call.texture };
+    let Binding::Texture(texture) = texture else { return };
+    let at: [u32; 3] = [call.fields[0], call.fields[1], call.fields[2]];
+    call.results = match op {
+        op if op == ImageOp::Load as u32 => {
+            // SAFETY: the texture is valid by the contract of `Kernel::run`.
+            unsafe { sample::load(texture, call.fields[field::LEVEL], at) }
+        }
+        op if op == ImageOp::Store as u32 => {
+            let texel = std::array::from_fn(|i| call.fields[field::VALUE + i]);
+            // SAFETY: the texture is valid by the contract of `Kernel::run`, and the slot says that it is written.
+            unsafe { sample::store(texture, at, texel) };
+            [0; 4]
+        }
+        op if op == ImageOp::Size as u32 => {
+            let [x, y, z] = sample::size(texture, call.fields[field::LEVEL]);
+            [x, y, z, 0]
+        }
+        op if op == ImageOp::Levels as u32 => [texture.levels.len() as u32, 0, 0, 0],
+        op if op == ImageOp::Layers as u32 => [sample::layers(texture), 0, 0, 0],
+        _ => sampled(op, call, texture),
+    };
+}
+
+fn sampled(op: u32, call: &ImageCall, texture: &TextureBinding) -> [u32; 4] {
+    // SAFETY: machine code passes null or the address of a binding of the launch, which `Kernel::run` borrows.
+    let Some(Binding::Sampler(sampler)) = (unsafe { call.sampler.as_ref() }) else { return [0; 4] };
+    let floats = |first: usize| std::array::from_fn(|i| f32::from_bits(call.fields[first + i]));
+    let mut point = SamplePoint {
+        coords: floats(field::COORDS),
+        layer: call.fields[field::LAYER].min(i32::MAX as u32) as i32,
+        lod: f32::from_bits(call.fields[field::LEVEL]),
+        offset: std::array::from_fn(|i| call.fields[field::OFFSET + i] as i32),
+    };
+    let reference = f32::from_bits(call.fields[field::REFERENCE]);
+    if op == ImageOp::SampleGradient as u32 {
+        point.lod = sample::lod_of_gradient(texture, floats(field::VALUE), floats(field::VALUE + 3));
+    }
+    if op == ImageOp::SampleCompare as u32 {
+        // SAFETY: the texture is valid by the contract of `Kernel::run`.
+        [unsafe { sample::sample_compare(texture, sampler, &point, reference) }.to_bits(); 4]
+    } else if op == ImageOp::Gather as u32 || op == ImageOp::GatherCompare as u32 {
+        let reference = (op == ImageOp::GatherCompare as u32).then_some(reference);
+        let component = call.fields[field::COMPONENT] as usize;
+        // SAFETY: the texture is valid by the contract of `Kernel::run`.
+        unsafe { sample::gather(texture, sampler, &point, component, reference) }
+    } else {
+        // SAFETY: the texture is valid by the contract of `Kernel::run`.
+        unsafe { sample::sample(texture, sampler, &point) }.map(f32::to_bits)
+    }
+}

@@ -1,0 +1,317 @@
+//! What the compiler works on: one entry point as a tree of statements over scalars.
+//!
+//! Functions are inlined, vectors and structures are taken apart, and every way of leaving (break, continue, return) is
+//! an [`Stmt::Exit`] to a label. A value ([`Id`]) is computed once in each pass through its statement; what changes
+//! is a variable ([`Var`]) or memory. Pointers do not exist: each access names its place.
+
+use naga::{AtomicFunction, MathFunction, Span};
+
+use super::super::number::Num;
+
+/// A scalar value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Id(pub(super) u32);
+
+/// A scalar variable of an invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Var(pub(super) u32);
+
+/// A block or loop that can be left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Label(pub(super) u32);
+
+impl Id {
+    pub(super) fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Var {
+    pub(super) fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Label {
+    pub(super) fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What is known of a value besides how it is computed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Info {
+    pub(super) num: Num,
+    /// The bits of a value that is the same in every launch; it has no statement.
+    pub(super) constant: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unary {
+    Negate,
+    Not,
+    Abs,
+    Sqrt,
+    Ceil,
+    Floor,
+    Round,
+    Trunc,
+    LeadingZeros,
+    TrailingZeros,
+    Ones,
+    Reverse,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Binary {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+    And,
+    Or,
+    Xor,
+    ShiftLeft,
+    ShiftRight,
+    Equal,
+    NotEqual,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+    Min,
+    Max,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Builtin {
+    GlobalId(usize),
+    LocalId(usize),
+    LocalIndex,
+    GroupId(usize),
+    GridSize(usize),
+}
+
+/// How a value is computed, without effects.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Op {
+    Builtin(Builtin),
+    Unary(Unary, Id),
+    Binary(Binary, Id, Id),
+    /// Condition, value if it holds, value if not.
+    Select(Id, Id, Id),
+    Fma(Id, Id, Id),
+    /// The value as one of the result's type.
+    Convert(Id),
+    /// The bits as those of the result's type.
+    Bits(Id),
+    /// A function that Rust computes.
+    Call(MathFunction, Id, Id),
+    Get(Var),
+    /// Elements of the runtime-sized array of a slot.
+    Length(u32),
+}
+
+impl Op {
+    /// The values that it is computed from.
+    pub(super) fn operands(&self) -> impl Iterator<Item = Id> + use<> {
+        let list = match *self {
+            Op::Builtin(_) | Op::Get(_) | Op::Length(_) => [None; 3],
+            Op::Unary(_, a) | Op::Convert(a) | Op::Bits(a) => [Some(a), None, None],
+            Op::Binary(_, a, b) | Op::Call(_, a, b) => [Some(a), Some(b), None],
+            Op::Select(a, b, c) | Op::Fma(a, b, c) => [Some(a), Some(b), Some(c)],
+        };
+        list.into_iter().flatten()
+    }
+}
+
+/// Which memory a place is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// The buffer bound to a slot.
+    Slot {
+        slot: u32,
+        readonly: bool,
+    },
+    /// The workgroup's variables.
+    Shared,
+    /// An array of each invocation.
+    Array(u32),
+    Immediates,
+    /// [`Program::constants`].
+    Constants,
+}
+
+/// How many elements an index chooses from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Bound {
+    Known(u32),
+    /// As many as the slot's buffer has room for.
+    Runtime,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Index {
+    /// Unsigned 32 bits.
+    pub(super) id: Id,
+    pub(super) stride: u32,
+    pub(super) bound: Bound,
+}
+
+/// Somewhere in memory.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) memory: Memory,
+    pub(super) offset: u32,
+    pub(super) indices: Vec<Index>,
+}
+
+/// What a texture is asked for; operands are in [`Stmt::Image`]'s fields of an
+/// [`ImageCall`](super::helpers::ImageCall).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum ImageOp {
+    Load,
+    Store,
+    Sample,
+    SampleGradient,
+    SampleCompare,
+    Gather,
+    GatherCompare,
+    Size,
+    Levels,
+    Layers,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Stmt {
+    Let(Id, Op),
+    Set(Var, Id),
+    /// Scalars at byte offsets of a place. `uniform`: the same for the workgroup by definition.
+    Load {
+        place: Place,
+        into: Vec<(u32, Id)>,
+        uniform: bool,
+    },
+    Store {
+        place: Place,
+        from: Vec<(u32, Id)>,
+    },
+    /// Zeroes an array of each invocation.
+    Zero(u32),
+    Atomic {
+        place: Place,
+        fun: AtomicFunction,
+        value: Id,
+        compare: Option<Id>,
+        old: Id,
+    },
+    Image {
+        op: ImageOp,
+        slot: u32,
+        sampler: Option<u32>,
+        fields: Vec<(usize, Id)>,
+        results: Vec<Id>,
+    },
+    If {
+        condition: Id,
+        accept: Vec<Stmt>,
+        reject: Vec<Stmt>,
+    },
+    /// Exits to the label go behind it.
+    Block {
+        label: Label,
+        body: Vec<Stmt>,
+    },
+    /// Starts again at its end; exits to the label go behind it.
+    Loop {
+        label: Label,
+        body: Vec<Stmt>,
+    },
+    Exit(Label),
+    Barrier(Span),
+}
+
+impl Stmt {
+    /// The lists of statements inside.
+    pub(super) fn lists(&self) -> impl Iterator<Item = &Vec<Stmt>> {
+        let lists = match self {
+            Stmt::If { accept, reject, .. } => [Some(accept), Some(reject)],
+            Stmt::Block { body, .. } | Stmt::Loop { body, .. } => [Some(body), None],
+            _ => [None, None],
+        };
+        lists.into_iter().flatten()
+    }
+
+    /// Whether `found` holds for this statement or one inside.
+    pub(super) fn any(&self, found: &mut dyn FnMut(&Stmt) -> bool) -> bool {
+        found(self) || self.lists().any(|list| list.iter().any(|stmt| stmt.any(found)))
+    }
+
+    /// The values that it uses itself, without those of statements inside.
+    pub(super) fn uses(&self) -> Vec<Id> {
+        let of_place = |place: &Place| place.indices.iter().map(|index| index.id).collect::<Vec<_>>();
+        match self {
+            Stmt::Let(_, op) => op.operands().collect(),
+            Stmt::Set(_, id) | Stmt::If { condition: id, .. } => vec![*id],
+            Stmt::Load { place, .. } => of_place(place),
+            Stmt::Store { place, from } => {
+                [of_place(place), from.iter().map(|(_, id)| *id).collect()].concat()
+            }
+            Stmt::Atomic { place, value, compare, .. } => {
+                [of_place(place), vec![*value], compare.iter().copied().collect()].concat()
+            }
+            Stmt::Image { fields, .. } => fields.iter().map(|(_, id)| *id).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The values that it computes itself.
+    pub(super) fn defines(&self) -> Vec<Id> {
+        match self {
+            Stmt::Let(id, _) | Stmt::Atomic { old: id, .. } => vec![*id],
+            Stmt::Load { into, .. } => into.iter().map(|(_, id)| *id).collect(),
+            Stmt::Image { results, .. } => results.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The variable that it reads or writes itself.
+    pub(super) fn variable(&self) -> Option<Var> {
+        match self {
+            Stmt::Let(_, Op::Get(var)) | Stmt::Set(var, _) => Some(*var),
+            _ => None,
+        }
+    }
+
+    /// Statements inside, itself included: a measure of the code it becomes.
+    pub(super) fn weight(&self) -> usize {
+        1 + self.lists().flatten().map(Stmt::weight).sum::<usize>()
+    }
+}
+
+/// One entry point.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Program {
+    pub(super) ids: Vec<Info>,
+    pub(super) vars: Vec<Num>,
+    /// Bytes of each array of an invocation.
+    pub(super) arrays: Vec<u32>,
+    pub(super) labels: u32,
+    pub(super) constants: Vec<u8>,
+    pub(super) body: Vec<Stmt>,
+    pub(super) workgroup_size: [u32; 3],
+    pub(super) shared_bytes: u32,
+    pub(super) immediate_bytes: u32,
+}
+
+impl Program {
+    pub(super) fn num(&self, id: Id) -> Num {
+        self.ids[id.at()].num
+    }
+
+    pub(super) fn constant(&self, id: Id) -> Option<u64> {
+        self.ids[id.at()].constant
+    }
+}

@@ -1,0 +1,280 @@
+//! How does a kernel become machine code?
+//!
+//! `lower` turns naga's functions into one tree of statements over scalars (`ir`); `shape` finds which values differ between
+//! invocations; `plan` puts the loops over invocations around stretches without barriers; `code`, `flow`, `ops` and
+//! `access` emit Cranelift's language. The result is one function that runs one workgroup.
+//!
+//! Two variants exist. The main one runs four invocations at once where the workgroup's width allows it. The
+//! edge variant runs one at a time and leaves out those beyond `Launch::threads`; it is compiled when a launch first needs
+//! it. Memory for code is written before it becomes executable, and never both.
+
+mod access;
+mod code;
+mod dynamic;
+mod expression;
+mod flow;
+mod helpers;
+mod ir;
+mod lower;
+mod math;
+mod ops;
+mod plan;
+mod shape;
+mod texture;
+mod tidy;
+
+use std::{
+    ops::Range,
+    sync::{Mutex, OnceLock, PoisonError, atomic::Ordering},
+};
+
+use cranelift_codegen::{ir::AbiParam, ir::types, settings, settings::Configurable};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use cranelift_jit::{JITBuilder, JITModule};
+use cranelift_module::{Linkage, Module as _, default_libcall_names};
+use naga::Span;
+
+use super::{
+    Lanes,
+    binding::{Binding, Launch, Outcome},
+    group_at,
+    number::Num,
+    reflect::Globals,
+};
+use code::{Context, Scratch, Slot, Variant};
+use ir::Program;
+
+/// Why there is no machine code.
+pub(super) enum Refused {
+    /// No rule for this feature.
+    Unsupported(&'static str),
+    /// The kernel is wrong: a barrier here is not reached by all invocations together.
+    Barrier(Span),
+}
+
+/// A kernel as machine code.
+pub(super) struct Code {
+    program: Program,
+    globals: Globals,
+    main: Compiled,
+    edge: OnceLock<Result<Compiled, &'static str>>,
+}
+
+type Entry = unsafe extern "C" fn(*const Context) -> u32;
+
+/// One variant.
+struct Compiled {
+    entry: Entry,
+    scratch_bytes: u32,
+    /// Taken when the code is dropped; nothing else looks at it.
+    module: Mutex<Option<JITModule>>,
+}
+
+impl Drop for Compiled {
+    fn drop(&mut self) {
+        let module = self.module.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(module) = module {
+            // SAFETY: `entry` is only called through `&self`, so it does not run and is not called again.
+            unsafe { module.free_memory() };
+        }
+    }
+}
+
+/// Checks that all barriers are reached by whole workgroups. Kernels that cannot be lowered pass; the interpreter
+/// checks them while they run.
+pub(super) fn check(
+    module: &naga::Module,
+    info: &naga::valid::ModuleInfo,
+    entry: usize,
+    globals: &Globals,
+) -> Option<Span> {
+    let program = lower::lower(module, info, entry, globals).ok()?;
+    let bad = shape::find(&program, 1).bad_barrier?;
+    program.arrays.is_empty().then_some(bad)
+}
+
+/// Compiles an entry point.
+pub(super) fn compile(
+    module: &naga::Module,
+    info: &naga::valid::ModuleInfo,
+    entry: usize,
+    globals: &Globals,
+    lanes: Lanes,
+) -> Result<Code, Refused> {
+    let program = lower::lower(module, info, entry, globals).map_err(Refused::Unsupported)?;
+    let wide = lanes == Lanes::Four && fits_four_lanes(&program);
+    let main = compile_variant(&program, globals.slots.len(), if wide { 4 } else { 1 }, false)?;
+    Ok(Code { program, globals: globals.clone(), main, edge: OnceLock::new() })
+}
+
+/// Whether neighbours in x fill whole quads, and all values have a form for four lanes.
+fn fits_four_lanes(program: &Program) -> bool {
+    let narrow = |num: Num| num == Num::Bool || num.bytes() == 4;
+    program.workgroup_size[0].is_multiple_of(4)
+        && program.ids.iter().all(|info| narrow(info.num))
+        && program.vars.iter().all(|num| narrow(*num))
+}
+
+fn compile_variant(program: &Program, slots: usize, lanes: u32, partial: bool) -> Result<Compiled, Refused> {
+    let shapes = shape::find(program, lanes);
+    if let Some(span) = shapes.bad_barrier {
+        // The shapes of arrays are not tracked, so a barrier that hangs on one may be fine.
+        return Err(match program.arrays.is_empty() {
+            true => Refused::Barrier(span),
+            false => Refused::Unsupported("a barrier that depends on an array"),
+        });
+    }
+    let plan = plan::plan(program, &shapes).map_err(Refused::Unsupported)?;
+    let layout = Scratch::new(program, &plan, lanes)
+        .ok_or(Refused::Unsupported("this much memory for invocations"))?;
+    let scratch_bytes = layout.bytes;
+    let variant = Variant { program, shapes: &shapes, plan: &plan, layout: &layout, lanes, slots, partial };
+    let (module, entry) = assemble(&variant).map_err(Refused::Unsupported)?;
+    Ok(Compiled { entry, scratch_bytes, module: Mutex::new(Some(module)) })
+}
+
+/// Makes machine code of a variant.
+fn assemble(variant: &Variant<'_>) -> Result<(JITModule, Entry), &'static str> {
+    let mut flags = settings::builder();
+    let options = [
+        ("opt_level", "speed"),
+        ("is_pic", "false"),
+        ("use_colocated_libcalls", "false"),
+        ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+    ];
+    for (name, value) in options {
+        flags.set(name, value).map_err(|_| "this version of Cranelift")?;
+    }
+    let isa = cranelift_native::builder().map_err(|_| "this processor")?;
+    let isa = isa.finish(settings::Flags::new(flags)).map_err(|_| "this processor")?;
+    if isa.pointer_bits() != 64 {
+        return Err("a processor without 64-bit addresses");
+    }
+    let mut module = JITModule::new(JITBuilder::with_isa(isa, default_libcall_names()));
+    let mut context = module.make_context();
+    context.func.signature.params.push(AbiParam::new(types::I64));
+    context.func.signature.returns.push(AbiParam::new(types::I32));
+    let config = module.target_config();
+    let mut builder_context = FunctionBuilderContext::new();
+    code::emit(FunctionBuilder::new(&mut context.func, &mut builder_context), config, variant);
+    let failed = |error: cranelift_module::ModuleError| {
+        log::warn!("Cranelift refused a kernel: {error:?}");
+        "what Cranelift refused"
+    };
+    let id = module.declare_function("kernel", Linkage::Local, &context.func.signature).map_err(failed)?;
+    module.define_function(id, &mut context).map_err(failed)?;
+    module.finalize_definitions().map_err(failed)?;
+    let entry = module.get_finalized_function(id);
+    // SAFETY: the function was just compiled with this signature for this machine.
+    Ok((module, unsafe { std::mem::transmute::<*const u8, Entry>(entry) }))
+}
+
+/// Memory that one thread needs while it runs workgroups.
+struct Workspace {
+    slots: Vec<Slot>,
+    shared: Vec<u128>,
+    scratch: Vec<u128>,
+    immediates: Vec<u8>,
+}
+
+impl Code {
+    pub(super) fn workgroup_size(&self) -> [u32; 3] {
+        self.program.workgroup_size
+    }
+
+    pub(super) fn globals(&self) -> &Globals {
+        &self.globals
+    }
+
+    fn edge(&self) -> Result<&Compiled, &'static str> {
+        let compiled = self.edge.get_or_init(|| {
+            compile_variant(&self.program, self.globals.slots.len(), 1, true).map_err(|refused| match refused
+            {
+                Refused::Unsupported(feature) => feature,
+                Refused::Barrier(_) => "a barrier in control flow that is not uniform",
+            })
+        });
+        compiled.as_ref().map_err(|feature| *feature)
+    }
+
+    fn workspace(&self, launch: &Launch<'_>) -> Workspace {
+        let slot = |(binding, tail): (&Binding, &Option<(u32, u32)>)| {
+            let Binding::Buffer(buffer) = binding else {
+                return Slot { pointer: std::ptr::null_mut(), count: 0, whole_quads: 0 };
+            };
+            let (offset, stride) =
+                tail.map_or((0, 1), |(offset, stride)| (u64::from(offset), u64::from(stride)));
+            let count = (buffer.len.saturating_sub(offset) / stride).min(u32::MAX.into()) as u32;
+            Slot { pointer: buffer.ptr, count, whole_quads: count.saturating_sub(3) }
+        };
+        let mut immediates = vec![0; self.program.immediate_bytes as usize];
+        let given = immediates.len().min(launch.immediates.len());
+        immediates[..given].copy_from_slice(&launch.immediates[..given]);
+        Workspace {
+            slots: launch.bindings.iter().zip(&self.globals.tails).map(slot).collect(),
+            shared: vec![0; self.program.shared_bytes.div_ceil(16) as usize],
+            scratch: Vec::new(),
+            immediates,
+        }
+    }
+
+    /// Runs workgroups one after the other.
+    ///
+    /// # Safety
+    /// As [`super::Kernel::run`] asks; the launch fits the slots and the grid contains the groups.
+    pub(super) unsafe fn run(&self, launch: &Launch<'_>, groups: Range<u64>) -> Outcome {
+        let mut workspace = self.workspace(launch);
+        let size = self.workgroup_size();
+        for index in groups {
+            if launch.stop.load(Ordering::Relaxed) {
+                return Outcome::Stopped;
+            }
+            let group = group_at(launch.grid, index);
+            let whole = launch.threads.is_none_or(|threads| {
+                (0..3).all(|i| (u64::from(group[i]) + 1) * u64::from(size[i]) <= u64::from(threads[i]))
+            });
+            let compiled = match if whole { Ok(&self.main) } else { self.edge() } {
+                Ok(compiled) => compiled,
+                Err(feature) => {
+                    return Outcome::Failed(format!("{feature} is not supported in part of a workgroup"));
+                }
+            };
+            // SAFETY: the caller's promise.
+            if unsafe { self.run_group(compiled, launch, &mut workspace, group) } != 0 {
+                return Outcome::Stopped;
+            }
+        }
+        Outcome::Done
+    }
+
+    /// # Safety
+    /// As for [`Self::run`].
+    unsafe fn run_group(
+        &self,
+        compiled: &Compiled,
+        launch: &Launch<'_>,
+        workspace: &mut Workspace,
+        group: [u32; 3],
+    ) -> u32 {
+        workspace.shared.fill(0);
+        let words = compiled.scratch_bytes.div_ceil(16) as usize;
+        if workspace.scratch.len() < words {
+            workspace.scratch.resize(words, 0);
+        }
+        let context = Context {
+            slots: workspace.slots.as_ptr(),
+            objects: launch.bindings.as_ptr(),
+            shared: workspace.shared.as_mut_ptr().cast(),
+            scratch: workspace.scratch.as_mut_ptr().cast(),
+            immediates: workspace.immediates.as_ptr(),
+            constants: self.program.constants.as_ptr(),
+            stop: launch.stop.as_ptr().cast(),
+            group,
+            grid: launch.grid,
+            threads: launch.threads.unwrap_or([u32::MAX; 3]),
+        };
+        // SAFETY: the code reads and writes what `context` points to within the sizes that it was compiled for: the
+        // bindings, which the caller answers for and `reflect::check` has measured, and this thread's workspace.
+        unsafe { (compiled.entry)(&raw const context) }
+    }
+}

@@ -1,0 +1,454 @@
+//! How values are computed: on one register lane for what is the same in each lane, on four for the rest.
+//!
+//! What has no instruction for four lanes is done lane by lane.
+
+use cranelift_codegen::ir::{
+    InstBuilder, MemFlagsData, Value,
+    condcodes::{FloatCC, IntCC},
+    types,
+};
+use naga::MathFunction;
+
+use super::{
+    super::number::Num,
+    code::{Emitter, Val, context, scalar_type, vector_type},
+    helpers,
+    ir::{Binary, Builtin, Id, Op, Unary},
+    shape::Shape,
+};
+
+fn bits_flags() -> MemFlagsData {
+    MemFlagsData::new().with_endianness(cranelift_codegen::ir::Endianness::Little)
+}
+
+impl Emitter<'_, '_> {
+    /// Reads the bits of a register as another type.
+    pub(super) fn cast(&mut self, ty: cranelift_codegen::ir::Type, value: Value) -> Value {
+        if self.b.func.dfg.value_type(value) == ty {
+            value
+        } else {
+            self.b.ins().bitcast(ty, bits_flags(), value)
+        }
+    }
+
+    /// One lane, as a scalar.
+    pub(super) fn lane(&mut self, vector: Value, num: Num, lane: u8) -> Value {
+        if num == Num::F32 {
+            return self.b.ins().extractlane(vector, lane);
+        }
+        // Two lanes at a time, which are taken apart where there are more execution units.
+        let halves = self.cast(types::I64X2, vector);
+        let half = self.b.ins().extractlane(halves, lane / 2);
+        let half = if lane.is_multiple_of(2) { half } else { self.b.ins().ushr_imm_s(half, 32) };
+        if num != Num::Bool {
+            return self.b.ins().ireduce(types::I32, half);
+        }
+        let value = self.b.ins().ireduce(types::I8, half);
+        self.b.ins().band_imm_s(value, 1)
+    }
+
+    /// A scalar in each lane.
+    pub(super) fn spread(&mut self, num: Num, value: Value) -> Value {
+        let value = if num == Num::Bool { self.b.ins().bmask(types::I32, value) } else { value };
+        self.b.ins().splat(vector_type(num), value)
+    }
+
+    /// A value with a register lane for each invocation.
+    pub(super) fn vector(&mut self, id: Id) -> Value {
+        let num = self.program.num(id);
+        match self.get(id) {
+            Val::Vector(value) => value,
+            Val::Scalar(value) => self.spread(num, value),
+            Val::Linear(value) => {
+                let lanes = [0u32, 1, 2, 3].map(u32::to_le_bytes).concat();
+                let lanes = self.b.func.dfg.constants.insert(lanes.as_slice().into());
+                let lanes = self.b.ins().vconst(types::I32X4, lanes);
+                let start = self.b.ins().splat(types::I32X4, value);
+                self.b.ins().iadd(start, lanes)
+            }
+        }
+    }
+
+    /// Puts scalars into the lanes of a register.
+    pub(super) fn gather_lanes(&mut self, num: Num, lanes: [Value; 4]) -> Value {
+        let lanes =
+            lanes.map(|lane| if num == Num::Bool { self.b.ins().bmask(types::I32, lane) } else { lane });
+        let mut vector = self.b.ins().splat(vector_type(num), lanes[0]);
+        for (i, lane) in lanes.iter().enumerate().skip(1) {
+            vector = self.b.ins().insertlane(vector, *lane, i as u8);
+        }
+        vector
+    }
+
+    /// `yes` in the lanes of a mask, `no` in the others.
+    pub(super) fn choose(&mut self, mask: Value, yes: Value, no: Value) -> Value {
+        let ty = self.b.func.dfg.value_type(yes);
+        let mask = self.cast(ty, mask);
+        self.b.ins().bitselect(mask, yes, no)
+    }
+
+    pub(super) fn op(&mut self, id: Id, op: &Op) -> Val {
+        let num = self.program.num(id);
+        match (self.shapes.ids[id.at()], *op) {
+            (_, Op::Get(var)) => {
+                let value = self.b.use_var(self.vars[var.at()]);
+                if self.shapes.vars[var.at()].is_scalar() { Val::Scalar(value) } else { Val::Vector(value) }
+            }
+            (shape, Op::Builtin(builtin)) => {
+                let value = self.builtin(builtin);
+                if shape == Shape::Linear { Val::Linear(value) } else { Val::Scalar(value) }
+            }
+            (_, Op::Length(slot)) => Val::Scalar(self.slots[slot as usize].count),
+            (shape @ (Shape::Group | Shape::Quad | Shape::Linear), _) => {
+                let operands: Vec<Value> = op.operands().map(|id| self.scalar(id)).collect();
+                let value = self.scalar_op(num, op, &operands);
+                if shape == Shape::Linear { Val::Linear(value) } else { Val::Scalar(value) }
+            }
+            (Shape::Varying, _) => Val::Vector(self.vector_op(num, op)),
+        }
+    }
+
+    fn builtin(&mut self, builtin: Builtin) -> Value {
+        match builtin {
+            Builtin::GlobalId(axis) => self.global_id(axis),
+            Builtin::LocalId(axis) => self.local_id(axis),
+            Builtin::LocalIndex => match self.first {
+                Some(first) => first,
+                None => self.int(0),
+            },
+            Builtin::GroupId(axis) => self.field(context!(group) + 4 * axis as i32),
+            Builtin::GridSize(axis) => self.field(context!(grid) + 4 * axis as i32),
+        }
+    }
+
+    fn operand_num(&self, op: &Op) -> Num {
+        op.operands().next().map_or(Num::U32, |id| self.program.num(id))
+    }
+
+    /// Computes on one lane.
+    fn scalar_op(&mut self, num: Num, op: &Op, v: &[Value]) -> Value {
+        let from = self.operand_num(op);
+        match *op {
+            Op::Unary(op, _) => self.scalar_unary(num, op, v[0]),
+            Op::Binary(op, ..) => self.scalar_binary(from, op, v[0], v[1]),
+            Op::Select(..) => self.b.ins().select(v[0], v[1], v[2]),
+            Op::Fma(..) => self.b.ins().fma(v[0], v[1], v[2]),
+            Op::Convert(_) => self.convert(from, num, v[0]),
+            Op::Bits(_) => self.cast(scalar_type(num), v[0]),
+            Op::Call(fun, ..) => self.call(fun, num, v[0], v[1]),
+            Op::Builtin(_) | Op::Get(_) | Op::Length(_) => v[0],
+        }
+    }
+
+    fn scalar_unary(&mut self, num: Num, op: Unary, a: Value) -> Value {
+        let float = num.is_float();
+        match op {
+            Unary::Negate if float => self.b.ins().fneg(a),
+            Unary::Negate => self.b.ins().ineg(a),
+            Unary::Not if num == Num::Bool => self.b.ins().bxor_imm_s(a, 1),
+            Unary::Not => self.b.ins().bnot(a),
+            Unary::Abs if float => self.b.ins().fabs(a),
+            Unary::Abs => self.b.ins().iabs(a),
+            Unary::Sqrt => self.b.ins().sqrt(a),
+            Unary::Ceil => self.b.ins().ceil(a),
+            Unary::Floor => self.b.ins().floor(a),
+            Unary::Round => self.b.ins().nearest(a),
+            Unary::Trunc => self.b.ins().trunc(a),
+            Unary::LeadingZeros => self.b.ins().clz(a),
+            Unary::TrailingZeros => self.b.ins().ctz(a),
+            Unary::Ones => self.b.ins().popcnt(a),
+            Unary::Reverse => self.b.ins().bitrev(a),
+        }
+    }
+
+    fn scalar_binary(&mut self, num: Num, op: Binary, a: Value, b: Value) -> Value {
+        if num.is_float() {
+            return match float_compare(op) {
+                Some(condition) => self.b.ins().fcmp(condition, a, b),
+                None => self.float_binary(op, a, b),
+            };
+        }
+        if let Some(condition) = int_compare(op, num.is_signed()) {
+            return self.b.ins().icmp(condition, a, b);
+        }
+        match op {
+            Binary::Divide | Binary::Remainder => self.divide(num, op, a, b),
+            Binary::ShiftLeft => self.b.ins().ishl(a, b),
+            Binary::ShiftRight if num.is_signed() => self.b.ins().sshr(a, b),
+            Binary::ShiftRight => self.b.ins().ushr(a, b),
+            _ => self.int_binary(num, op, a, b),
+        }
+    }
+
+    /// Works on registers of one lane and of four.
+    fn int_binary(&mut self, num: Num, op: Binary, a: Value, b: Value) -> Value {
+        match op {
+            Binary::Add => self.b.ins().iadd(a, b),
+            Binary::Subtract => self.b.ins().isub(a, b),
+            Binary::Multiply => self.b.ins().imul(a, b),
+            Binary::And => self.b.ins().band(a, b),
+            Binary::Or => self.b.ins().bor(a, b),
+            Binary::Min if num.is_signed() => self.b.ins().smin(a, b),
+            Binary::Min => self.b.ins().umin(a, b),
+            Binary::Max if num.is_signed() => self.b.ins().smax(a, b),
+            Binary::Max => self.b.ins().umax(a, b),
+            _ => self.b.ins().bxor(a, b),
+        }
+    }
+
+    /// Works on registers of one lane and of four, apart from `min` and `max`.
+    fn float_binary(&mut self, op: Binary, a: Value, b: Value) -> Value {
+        match op {
+            Binary::Add => self.b.ins().fadd(a, b),
+            Binary::Subtract => self.b.ins().fsub(a, b),
+            Binary::Multiply => self.b.ins().fmul(a, b),
+            Binary::Divide => self.b.ins().fdiv(a, b),
+            Binary::Min => {
+                let less = self.b.ins().fcmp(FloatCC::LessThan, b, a);
+                self.b.ins().select(less, b, a)
+            }
+            _ => {
+                let less = self.b.ins().fcmp(FloatCC::LessThan, a, b);
+                self.b.ins().select(less, b, a)
+            }
+        }
+    }
+
+    /// Never traps: where WGSL's result is the dividend or zero, the divisor is one.
+    fn divide(&mut self, num: Num, op: Binary, a: Value, b: Value) -> Value {
+        let zero = self.b.ins().icmp_imm_s(IntCC::Equal, b, 0);
+        let one = self.b.ins().iconst(scalar_type(num), 1);
+        let mut unsafe_divisor = zero;
+        if num.is_signed() {
+            let lowest = if num == Num::I64 { i64::MIN } else { i64::from(i32::MIN) };
+            let is_lowest = self.b.ins().icmp_imm_s(IntCC::Equal, a, lowest);
+            let is_minus_one = self.b.ins().icmp_imm_s(IntCC::Equal, b, -1);
+            let overflow = self.b.ins().band(is_lowest, is_minus_one);
+            unsafe_divisor = self.b.ins().bor(zero, overflow);
+        }
+        let divisor = self.b.ins().select(unsafe_divisor, one, b);
+        match (op, num.is_signed()) {
+            (Binary::Divide, true) => self.b.ins().sdiv(a, divisor),
+            (Binary::Divide, false) => self.b.ins().udiv(a, divisor),
+            (_, true) => self.b.ins().srem(a, divisor),
+            (_, false) => self.b.ins().urem(a, divisor),
+        }
+    }
+
+    fn convert(&mut self, from: Num, to: Num, a: Value) -> Value {
+        let ty = scalar_type(to);
+        let b = self.b.ins();
+        match (from, to) {
+            (Num::Bool, Num::F32 | Num::F64) => {
+                let wide = b.uextend(types::I32, a);
+                self.b.ins().fcvt_from_sint(ty, wide)
+            }
+            (Num::F32, Num::Bool) => {
+                let zero = b.f32const(0.0);
+                self.b.ins().fcmp(FloatCC::NotEqual, a, zero)
+            }
+            (Num::F64, Num::Bool) => {
+                let zero = b.f64const(0.0);
+                self.b.ins().fcmp(FloatCC::NotEqual, a, zero)
+            }
+            (_, Num::Bool) => b.icmp_imm_s(IntCC::NotEqual, a, 0),
+            (Num::F32, Num::F64) => b.fpromote(ty, a),
+            (Num::F64, Num::F32) => b.fdemote(ty, a),
+            (Num::F32 | Num::F64, _) if to.is_signed() => b.fcvt_to_sint_sat(ty, a),
+            (Num::F32 | Num::F64, _) => b.fcvt_to_uint_sat(ty, a),
+            (_, Num::F32 | Num::F64) if from.is_signed() => b.fcvt_from_sint(ty, a),
+            (_, Num::F32 | Num::F64) => b.fcvt_from_uint(ty, a),
+            _ if from.bytes() < to.bytes() && from.is_signed() => b.sextend(ty, a),
+            _ if from.bytes() < to.bytes() => b.uextend(ty, a),
+            _ if from.bytes() > to.bytes() => b.ireduce(ty, a),
+            _ => a,
+        }
+    }
+
+    /// Calls a helper on the bits of one lane.
+    fn call(&mut self, fun: MathFunction, num: Num, a: Value, b: Value) -> Value {
+        let Some(function) = helpers::any_scalar(fun, num) else { return a };
+        let (a, b) = (self.cast(types::I32, a), self.cast(types::I32, b));
+        let result = self.call_helper(function as *const () as usize, &[types::I32; 2], true, &[a, b]);
+        match result {
+            Some(result) => self.cast(scalar_type(num), result),
+            None => a,
+        }
+    }
+
+    /// Calls a function of this process.
+    pub(super) fn call_helper(
+        &mut self,
+        address: usize,
+        parameters: &[cranelift_codegen::ir::Type],
+        returns: bool,
+        arguments: &[Value],
+    ) -> Option<Value> {
+        use cranelift_codegen::ir::{AbiParam, Signature};
+        let mut signature = Signature::new(self.b.func.signature.call_conv);
+        signature.params.extend(parameters.iter().map(|ty| AbiParam::new(*ty)));
+        if returns {
+            signature.returns.push(AbiParam::new(types::I32));
+        }
+        let signature = self.b.import_signature(signature);
+        let address = self.b.ins().iconst(types::I64, address as i64);
+        let call = self.b.ins().call_indirect(signature, address, arguments);
+        self.b.inst_results(call).first().copied()
+    }
+
+    /// Computes on four lanes.
+    fn vector_op(&mut self, num: Num, op: &Op) -> Value {
+        let from = self.operand_num(op);
+        match *op {
+            Op::Binary(Binary::ShiftLeft | Binary::ShiftRight, _, b)
+                if matches!(self.get(b), Val::Vector(_)) =>
+            {
+                self.each_lane(num, op)
+            }
+            Op::Binary(shift @ (Binary::ShiftLeft | Binary::ShiftRight), a, b) => {
+                let (a, b) = (self.vector(a), self.scalar(b));
+                self.scalar_binary(from, shift, a, b)
+            }
+            Op::Binary(Binary::Divide | Binary::Remainder, ..) if !from.is_float() => self.each_lane(num, op),
+            Op::Binary(op, a, b) => {
+                let (a, b) = (self.vector(a), self.vector(b));
+                self.vector_binary(from, op, a, b)
+            }
+            Op::Unary(Unary::LeadingZeros | Unary::TrailingZeros | Unary::Ones | Unary::Reverse, _)
+            | Op::Call(..) => self.each_lane(num, op),
+            Op::Unary(Unary::Not, a) => {
+                let a = self.vector(a);
+                self.b.ins().bnot(a)
+            }
+            Op::Unary(op, a) => {
+                let a = self.vector(a);
+                self.scalar_unary(num, op, a)
+            }
+            Op::Select(c, a, b) => {
+                let (a, b) = (self.vector(a), self.vector(b));
+                match self.get(c) {
+                    Val::Scalar(c) => self.b.ins().select(c, a, b),
+                    _ => {
+                        let c = self.vector(c);
+                        self.choose(c, a, b)
+                    }
+                }
+            }
+            Op::Fma(a, b, c) => {
+                let (a, b, c) = (self.vector(a), self.vector(b), self.vector(c));
+                self.b.ins().fma(a, b, c)
+            }
+            Op::Convert(a) => {
+                let a = self.vector(a);
+                self.vector_convert(from, num, a)
+            }
+            Op::Bits(a) => {
+                let a = self.vector(a);
+                self.cast(vector_type(num), a)
+            }
+            Op::Builtin(_) | Op::Get(_) | Op::Length(_) => self.each_lane(num, op),
+        }
+    }
+
+    fn vector_binary(&mut self, num: Num, op: Binary, a: Value, b: Value) -> Value {
+        if num == Num::F32 {
+            return match (float_compare(op), op) {
+                (Some(condition), _) => {
+                    let mask = self.b.ins().fcmp(condition, a, b);
+                    self.cast(types::I32X4, mask)
+                }
+                (None, Binary::Min) => {
+                    let less = self.b.ins().fcmp(FloatCC::LessThan, b, a);
+                    self.choose(less, b, a)
+                }
+                (None, Binary::Max) => {
+                    let less = self.b.ins().fcmp(FloatCC::LessThan, a, b);
+                    self.choose(less, b, a)
+                }
+                _ => self.float_binary(op, a, b),
+            };
+        }
+        match int_compare(op, num.is_signed()) {
+            Some(condition) => self.b.ins().icmp(condition, a, b),
+            None => self.int_binary(num, op, a, b),
+        }
+    }
+
+    fn vector_convert(&mut self, from: Num, to: Num, a: Value) -> Value {
+        let zero = |this: &mut Self, num: Num| {
+            let zero = this.constant(num, 0);
+            this.b.ins().splat(vector_type(num), zero)
+        };
+        match (from, to) {
+            (Num::Bool, Num::F32) => {
+                let one = self.b.ins().f32const(1.0);
+                let one = self.b.ins().splat(types::F32X4, one);
+                let one = self.cast(types::I32X4, one);
+                let bits = self.b.ins().band(a, one);
+                self.cast(types::F32X4, bits)
+            }
+            (Num::Bool, _) => self.b.ins().ushr_imm_s(a, 31),
+            (Num::F32, Num::Bool) => {
+                let zero = zero(self, from);
+                let mask = self.b.ins().fcmp(FloatCC::NotEqual, a, zero);
+                self.cast(types::I32X4, mask)
+            }
+            (_, Num::Bool) => {
+                let zero = zero(self, from);
+                self.b.ins().icmp(IntCC::NotEqual, a, zero)
+            }
+            (Num::F32, Num::I32) => self.b.ins().fcvt_to_sint_sat(types::I32X4, a),
+            (Num::F32, Num::U32) => self.b.ins().fcvt_to_uint_sat(types::I32X4, a),
+            (Num::I32, Num::F32) => self.b.ins().fcvt_from_sint(types::F32X4, a),
+            (Num::U32, Num::F32) => self.b.ins().fcvt_from_uint(types::F32X4, a),
+            _ => a,
+        }
+    }
+
+    /// Computes on one lane after the other.
+    fn each_lane(&mut self, num: Num, op: &Op) -> Value {
+        let operands: Vec<Id> = op.operands().collect();
+        let lanes = [0, 1, 2, 3].map(|lane| {
+            let values: Vec<Value> = operands.iter().map(|id| self.lane_of(*id, lane)).collect();
+            self.scalar_op(num, op, &values)
+        });
+        self.gather_lanes(num, lanes)
+    }
+
+    /// What a value is in one lane.
+    pub(super) fn lane_of(&mut self, id: Id, lane: u8) -> Value {
+        match self.get(id) {
+            Val::Scalar(value) => value,
+            Val::Linear(value) => self.b.ins().iadd_imm_s(value, i64::from(lane)),
+            Val::Vector(value) => self.lane(value, self.program.num(id), lane),
+        }
+    }
+}
+
+fn float_compare(op: Binary) -> Option<FloatCC> {
+    Some(match op {
+        Binary::Equal => FloatCC::Equal,
+        Binary::NotEqual => FloatCC::NotEqual,
+        Binary::Less => FloatCC::LessThan,
+        Binary::LessEqual => FloatCC::LessThanOrEqual,
+        Binary::Greater => FloatCC::GreaterThan,
+        Binary::GreaterEqual => FloatCC::GreaterThanOrEqual,
+        _ => return None,
+    })
+}
+
+fn int_compare(op: Binary, signed: bool) -> Option<IntCC> {
+    Some(match (op, signed) {
+        (Binary::Equal, _) => IntCC::Equal,
+        (Binary::NotEqual, _) => IntCC::NotEqual,
+        (Binary::Less, true) => IntCC::SignedLessThan,
+        (Binary::Less, false) => IntCC::UnsignedLessThan,
+        (Binary::LessEqual, true) => IntCC::SignedLessThanOrEqual,
+        (Binary::LessEqual, false) => IntCC::UnsignedLessThanOrEqual,
+        (Binary::Greater, true) => IntCC::SignedGreaterThan,
+        (Binary::Greater, false) => IntCC::UnsignedGreaterThan,
+        (Binary::GreaterEqual, true) => IntCC::SignedGreaterThanOrEqual,
+        (Binary::GreaterEqual, false) => IntCC::UnsignedGreaterThanOrEqual,
+        _ => return None,
+    })
+}

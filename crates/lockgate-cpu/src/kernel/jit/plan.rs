@@ -1,0 +1,348 @@
+//! Where do the loops over invocations go?
+//!
+//! Without barriers there is one, around everything. With barriers the uniform control flow that contains them runs once
+//! for the workgroup, and each stretch of statements between barriers becomes a region with a loop of its own. Values
+//! and variables that one region leaves to another live in a slot for each invocation; those that decide the
+//! uniform control flow are computed once for the workgroup.
+
+use super::{
+    ir::{Id, ImageOp, Label, Op, Program, Stmt, Var},
+    lower::Refusal,
+    shape::{Shape, Shapes},
+};
+
+/// A stretch without barriers, run for each invocation.
+pub(super) struct Region {
+    pub(super) body: Vec<Stmt>,
+    /// Variables to fetch from their slots at the start.
+    pub(super) fetch: Vec<Var>,
+    /// Variables to put into their slots at the end.
+    pub(super) put: Vec<Var>,
+}
+
+/// What runs once for the workgroup.
+pub(super) enum Step {
+    Region(Region),
+    /// A statement that computes something for the whole workgroup.
+    Once(Stmt),
+    If {
+        condition: Id,
+        accept: Vec<Step>,
+        reject: Vec<Step>,
+    },
+    Block {
+        label: Label,
+        body: Vec<Step>,
+    },
+    Loop {
+        label: Label,
+        body: Vec<Step>,
+    },
+    Exit(Label),
+}
+
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+    pub(super) barriers: bool,
+    /// Slots of the values and variables that several regions use.
+    pub(super) id_slots: Vec<Option<u32>>,
+    pub(super) var_slots: Vec<Option<u32>>,
+    pub(super) slots: u32,
+}
+
+struct Planner<'p> {
+    program: &'p Program,
+    shapes: &'p Shapes,
+    /// Variables that live once for the workgroup.
+    group_vars: Vec<bool>,
+    /// Labels of blocks and loops that run once for the workgroup.
+    group_labels: Vec<bool>,
+    /// Values that are computed once for the workgroup.
+    hoisted: Vec<bool>,
+}
+
+pub(super) fn plan(program: &Program, shapes: &Shapes) -> Result<Plan, Refusal> {
+    let barriers = program.body.iter().any(|stmt| stmt.any(&mut |stmt| matches!(stmt, Stmt::Barrier(_))));
+    let mut plan = Plan {
+        steps: Vec::new(),
+        barriers,
+        id_slots: vec![None; program.ids.len()],
+        var_slots: vec![None; program.vars.len()],
+        slots: 0,
+    };
+    if !barriers {
+        let region = Region { body: program.body.clone(), fetch: Vec::new(), put: Vec::new() };
+        plan.steps.push(Step::Region(region));
+        return Ok(plan);
+    }
+    let mut planner = Planner {
+        program,
+        shapes,
+        group_vars: vec![false; program.vars.len()],
+        group_labels: vec![false; program.labels as usize],
+        hoisted: program.ids.iter().map(|info| info.constant.is_some()).collect(),
+    };
+    planner.find_group();
+    plan.steps = planner.steps(&program.body, &[])?;
+    assign_slots(program, &planner.group_vars, &mut plan);
+    Ok(plan)
+}
+
+impl Planner<'_> {
+    /// Finds the variables and labels of the workgroup's own control flow.
+    fn find_group(&mut self) {
+        loop {
+            let before = (self.group_vars.clone(), self.group_labels.clone());
+            let mut needed = vec![false; self.program.ids.len()];
+            self.mark(&self.program.body, &mut needed);
+            self.close(&mut needed);
+            if before == (self.group_vars.clone(), self.group_labels.clone()) {
+                return;
+            }
+        }
+    }
+
+    /// Marks labels that are left or entered once for the workgroup, and the values that decide about it.
+    fn mark(&mut self, list: &[Stmt], needed: &mut [bool]) {
+        for stmt in list {
+            match stmt {
+                Stmt::Load { uniform: true, .. } => stmt.uses().iter().for_each(|id| needed[id.at()] = true),
+                _ if !self.once(stmt) => continue,
+                Stmt::If { condition, .. } => needed[condition.at()] = true,
+                Stmt::Block { label, .. } | Stmt::Loop { label, .. } => self.group_labels[label.at()] = true,
+                _ => {}
+            }
+            stmt.lists().for_each(|list| self.mark(list, needed));
+        }
+    }
+
+    /// Adds what needed values are computed from.
+    fn close(&mut self, needed: &mut [bool]) {
+        loop {
+            let mut changed = false;
+            let mut visit = |stmt: &Stmt| {
+                let wanted = match stmt {
+                    Stmt::Set(var, _) => self.group_vars[var.at()],
+                    _ => stmt.defines().iter().any(|id| needed[id.at()]),
+                };
+                if wanted {
+                    if let Stmt::Let(_, Op::Get(var)) = stmt {
+                        changed |= !std::mem::replace(&mut self.group_vars[var.at()], true);
+                    }
+                    for id in stmt.uses() {
+                        changed |= !std::mem::replace(&mut needed[id.at()], true);
+                    }
+                }
+                false
+            };
+            self.program.body.iter().for_each(|stmt| {
+                stmt.any(&mut visit);
+            });
+            if !changed {
+                return;
+            }
+        }
+    }
+
+    /// Whether a statement has to run once for the workgroup.
+    fn once(&self, stmt: &Stmt) -> bool {
+        match stmt {
+            Stmt::Barrier(_) => true,
+            Stmt::Set(var, _) => self.group_vars[var.at()],
+            Stmt::Exit(label) => self.group_labels[label.at()],
+            Stmt::Load { uniform, .. } => *uniform,
+            Stmt::If { condition, .. } if self.shapes.ids[condition.at()] != Shape::Group => false,
+            _ => stmt.lists().flatten().any(|stmt| self.once(stmt)),
+        }
+    }
+
+    /// Whether a value can be computed once for the workgroup, now.
+    fn hoists(&self, stmt: &Stmt) -> bool {
+        let available = stmt.uses().iter().all(|id| self.hoisted[id.at()]);
+        let group = stmt.defines().iter().all(|id| self.shapes.ids[id.at()] == Shape::Group);
+        let pure = match stmt {
+            Stmt::Let(_, Op::Get(var)) => self.group_vars[var.at()],
+            Stmt::Let(..) | Stmt::Load { .. } => true,
+            Stmt::Image { op, .. } => matches!(op, ImageOp::Size | ImageOp::Levels | ImageOp::Layers),
+            _ => false,
+        };
+        available && group && pure
+    }
+
+    /// `tails`: labels whose end is the end of this list.
+    fn steps(&mut self, list: &[Stmt], tails: &[Label]) -> Result<Vec<Step>, Refusal> {
+        let mut steps = Vec::new();
+        let mut pending: Vec<Stmt> = Vec::new();
+        for (i, stmt) in list.iter().enumerate() {
+            let last = i + 1 == list.len();
+            if self.hoists(stmt) {
+                if matches!(stmt, Stmt::Load { uniform: true, .. }) {
+                    flush(&mut steps, &mut pending, &[])?;
+                }
+                stmt.defines().iter().for_each(|id| self.hoisted[id.at()] = true);
+                steps.push(Step::Once(stmt.clone()));
+                continue;
+            }
+            if !self.once(stmt) {
+                pending.push(stmt.clone());
+                continue;
+            }
+            let tails = if last { tails } else { &[] };
+            flush(&mut steps, &mut pending, &[])?;
+            match stmt {
+                Stmt::Barrier(_) => {}
+                Stmt::Set(..) => steps.push(Step::Once(stmt.clone())),
+                Stmt::Exit(label) => steps.push(Step::Exit(*label)),
+                Stmt::If { condition, accept, reject } => {
+                    if !self.hoisted[condition.at()] {
+                        return Err("a condition around a barrier that is not computed once");
+                    }
+                    let accept = self.steps(accept, tails)?;
+                    steps.push(Step::If {
+                        condition: *condition,
+                        accept,
+                        reject: self.steps(reject, tails)?,
+                    });
+                }
+                Stmt::Block { label, body } => {
+                    let tails = [tails, &[*label]].concat();
+                    steps.push(Step::Block { label: *label, body: self.steps(body, &tails)? });
+                }
+                Stmt::Loop { label, body } => {
+                    steps.push(Step::Loop { label: *label, body: self.steps(body, &[])? });
+                }
+                _ => return Err("this statement around barriers"),
+            }
+        }
+        flush(&mut steps, &mut pending, tails)?;
+        Ok(steps)
+    }
+}
+
+/// Makes a region of the statements that wait. They may leave to labels that end where the region ends.
+fn flush(steps: &mut Vec<Step>, pending: &mut Vec<Stmt>, tails: &[Label]) -> Result<(), Refusal> {
+    if pending.is_empty() {
+        return Ok(());
+    }
+    let body = std::mem::take(pending);
+    let mut inside = Vec::new();
+    let mut exits = Vec::new();
+    for stmt in &body {
+        stmt.any(&mut |stmt| {
+            match stmt {
+                Stmt::Block { label, .. } | Stmt::Loop { label, .. } => inside.push(*label),
+                Stmt::Exit(label) => exits.push(*label),
+                _ => {}
+            }
+            false
+        });
+    }
+    if exits.iter().any(|label| !inside.contains(label) && !tails.contains(label)) {
+        return Err("some invocations leaving between barriers");
+    }
+    steps.push(Step::Region(Region { body, fetch: Vec::new(), put: Vec::new() }));
+    Ok(())
+}
+
+/// Which regions touch a value or variable.
+#[derive(Clone, Default)]
+struct Touched {
+    first: Option<usize>,
+    several: bool,
+    exposed: bool,
+}
+
+impl Touched {
+    fn by(&mut self, region: usize) {
+        self.several |= self.first.is_some_and(|first| first != region);
+        self.first.get_or_insert(region);
+    }
+}
+
+fn assign_slots(program: &Program, group_vars: &[bool], plan: &mut Plan) {
+    let mut ids = vec![Touched::default(); program.ids.len()];
+    let mut vars = vec![Touched::default(); program.vars.len()];
+    let mut count = 0;
+    each_region(&mut plan.steps, &mut |region| {
+        count += 1;
+        for stmt in &region.body {
+            stmt.any(&mut |stmt| {
+                stmt.uses().into_iter().chain(stmt.defines()).for_each(|id| ids[id.at()].by(count));
+                false
+            });
+        }
+        for var in touched(&region.body, program.vars.len()) {
+            vars[var.at()].by(count);
+            vars[var.at()].exposed |= exposed(&region.body, var);
+        }
+    });
+    let mut defined = vec![false; program.ids.len()];
+    each_region(&mut plan.steps, &mut |region| {
+        for stmt in &region.body {
+            stmt.any(&mut |stmt| {
+                stmt.defines().iter().for_each(|id| defined[id.at()] = true);
+                false
+            });
+        }
+    });
+    for (id, touched) in ids.iter().enumerate() {
+        if touched.several && defined[id] {
+            plan.id_slots[id] = Some(plan.slots);
+            plan.slots += 1;
+        }
+    }
+    for ((slot, touched), group) in plan.var_slots.iter_mut().zip(&vars).zip(group_vars) {
+        if touched.exposed && !group {
+            *slot = Some(plan.slots);
+            plan.slots += 1;
+        }
+    }
+    let var_slots = plan.var_slots.clone();
+    each_region(&mut plan.steps, &mut |region| {
+        for var in touched(&region.body, var_slots.len()) {
+            if var_slots[var.at()].is_none() {
+                continue;
+            }
+            if exposed(&region.body, var) {
+                region.fetch.push(var);
+            }
+            let sets = |stmt: &Stmt| matches!(stmt, Stmt::Set(set, _) if *set == var);
+            if region.body.iter().any(|stmt| stmt.any(&mut |stmt| sets(stmt))) {
+                region.put.push(var);
+            }
+        }
+    });
+}
+
+fn each_region(steps: &mut [Step], visit: &mut dyn FnMut(&mut Region)) {
+    for step in steps {
+        match step {
+            Step::Region(region) => visit(region),
+            Step::If { accept, reject, .. } => {
+                each_region(accept, visit);
+                each_region(reject, visit);
+            }
+            Step::Block { body, .. } | Step::Loop { body, .. } => each_region(body, visit),
+            Step::Once(_) | Step::Exit(_) => {}
+        }
+    }
+}
+
+fn touched(body: &[Stmt], count: usize) -> Vec<Var> {
+    let mut seen = vec![false; count];
+    for stmt in body {
+        stmt.any(&mut |stmt| {
+            if let Some(var) = stmt.variable() {
+                seen[var.at()] = true;
+            }
+            false
+        });
+    }
+    (0..count as u32).map(Var).filter(|var| seen[var.at()]).collect()
+}
+
+/// Whether a region may look at what a variable held before it.
+fn exposed(body: &[Stmt], var: Var) -> bool {
+    let first = body.iter().find(|stmt| stmt.any(&mut |stmt| stmt.variable() == Some(var)));
+    !matches!(first, Some(Stmt::Set(..)) | None)
+}
