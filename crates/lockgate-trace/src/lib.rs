@@ -1,1 +1,18 @@
-//! File formats of Lockgate.
+//! File formats of Lockgate: program files, and timelines as text, page and trace.
+//!
+//! A program file is a pipeline as text (KDL 2): resources, kernels, queues, passes, commands, synchronization,
+//! expectations. [`ProgramFile::parse`] reads it, [`ProgramFile::model`] lowers it to the model,
+//! [`ProgramFile::run`] runs it on a device. [`Timeline`] shows what ran when and why in that order.
+//!
+//! Deliberately absent: drawing on a terminal and writing files, which are the application's.
+
+mod diagnostic;
+mod pictures;
+mod program;
+pub mod timeline;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Source};
+pub use program::{
+    CommandName, Files, Folder, Names, NoFiles, OutputPicture, ProgramFile, Progress, RunReport, Verdict,
+};
+pub use timeline::Timeline;

@@ -1,0 +1,314 @@
+//! Running a program file on a device, and asking whether what it expects came true.
+//!
+//! The host goes through the steps in file order: it makes resources, encodes, commits, waits where the file
+//! says so. At the end it waits for everything. What a device cannot run is refused before anything runs.
+
+mod contents;
+mod encode;
+mod refuse;
+mod stand_in;
+mod verdict;
+
+pub use verdict::Verdict;
+
+use super::file::{Allocation, HostAction, ProgramFile, Step};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::timeline::Timeline;
+use lockgate_runtime::{
+    Buffer, CommandAllocator, CommandQueue, CommandQueueDescriptor, Commit, ComputePipeline, Device, Error,
+    Event, Fence, Heap, HeapDescriptor, Sampler, SharedEvent, Texture, Trace,
+};
+use lockgate_sync::{HazardTrackingMode, HostStep, ResourceId, SyncKind};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// How long the host waits for a shared event before it gives up.
+const EVENT_PATIENCE: Duration = Duration::from_secs(10);
+/// How often progress is told while the host waits.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Commits that are done.
+    pub done: usize,
+    /// Commits of the program.
+    pub total: usize,
+}
+
+/// A picture that a run has made.
+#[derive(Clone, Debug)]
+pub struct OutputPicture {
+    /// The name of the output.
+    pub name: String,
+    /// Where the program file wants it.
+    pub path: String,
+    /// PNG.
+    pub bytes: Vec<u8>,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct RunReport {
+    /// One for each expectation, in file order.
+    pub verdicts: Vec<Verdict>,
+    /// Hazards that the file does not expect, a sentence each.
+    pub findings: Vec<String>,
+    /// Pictures.
+    pub outputs: Vec<OutputPicture>,
+    /// What ran when; empty unless the device traces.
+    pub timeline: Timeline,
+    /// From the first step to the end of the last command.
+    pub elapsed: Duration,
+}
+
+impl RunReport {
+    /// Whether nothing was found and all expectations hold.
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty() && self.verdicts.iter().all(|verdict| verdict.holds)
+    }
+}
+
+impl ProgramFile {
+    /// Runs the program. `progress` is called now and then from this thread.
+    ///
+    /// # Errors
+    /// Something that devices cannot run, a kernel that the device rejects, a command that fails.
+    pub fn run(&self, device: &Device, progress: &dyn Fn(Progress)) -> Result<RunReport, Diagnostics> {
+        let refused = refuse::refuse(self);
+        if !refused.is_empty() {
+            return Err(Diagnostics(refused));
+        }
+        let mut machine = Machine::new(self, device)?;
+        machine.fill_all()?;
+        device.take_trace();
+        let start = Instant::now();
+        for step in &self.steps {
+            machine.step(step, progress)?;
+        }
+        machine.finish(progress)?;
+        let elapsed = start.elapsed();
+        let timeline = machine.timeline(&device.take_trace());
+        let (verdicts, findings) = verdict::verdicts(&mut machine)?;
+        let outputs = machine.outputs()?;
+        Ok(RunReport { verdicts, findings, outputs, timeline, elapsed })
+    }
+}
+
+/// The objects of a device that a program has made.
+struct Machine<'a> {
+    file: &'a ProgramFile,
+    device: &'a Device,
+    heaps: Vec<Heap>,
+    buffers: Vec<Option<Buffer>>,
+    textures: Vec<Option<Texture>>,
+    fences: Vec<Fence>,
+    events: Vec<AnyEvent>,
+    samplers: Vec<Sampler>,
+    queues: Vec<CommandQueue>,
+    /// For what the host moves between the program's steps.
+    service: Option<CommandQueue>,
+    allocator: CommandAllocator,
+    pipelines: BTreeMap<String, ComputePipeline>,
+    commits: Vec<(Commit, Range<usize>)>,
+    total: usize,
+}
+
+enum AnyEvent {
+    Plain(Event),
+    Shared(SharedEvent),
+}
+
+impl AnyEvent {
+    fn event(&self) -> &Event {
+        match self {
+            AnyEvent::Plain(event) => event,
+            AnyEvent::Shared(event) => event,
+        }
+    }
+}
+
+impl<'a> Machine<'a> {
+    fn new(file: &'a ProgramFile, device: &'a Device) -> Result<Machine<'a>, Diagnostic> {
+        let none = 0..0;
+        let fail = |error| failure(file, &none, &error);
+        let mode = |tracked| match tracked {
+            true => HazardTrackingMode::Tracked,
+            false => HazardTrackingMode::Untracked,
+        };
+        let heaps = file.heaps.iter().map(|heap| {
+            let descriptor = HeapDescriptor {
+                size: heap.size,
+                heap_type: heap.kind,
+                storage: heap.storage,
+                hazard_tracking_mode: mode(heap.tracked),
+                label: &heap.name,
+            };
+            device.new_heap(&descriptor).map_err(|error| failure(file, &heap.span, &error))
+        });
+        let queues = file.queues.iter().map(|queue| {
+            let hazard_tracking = queue.descriptor.hazard_tracking;
+            let descriptor = CommandQueueDescriptor { hazard_tracking, label: &queue.name };
+            device.new_command_queue(&descriptor).map_err(fail)
+        });
+        let events = file.events.iter().map(|event| match event.shared {
+            true => AnyEvent::Shared(device.new_shared_event(&event.name)),
+            false => AnyEvent::Plain(device.new_event(&event.name)),
+        });
+        let samplers = file.samplers.iter().map(|(_, sampler)| device.new_sampler(sampler).map_err(fail));
+        let mut machine = Machine {
+            file,
+            device,
+            heaps: heaps.collect::<Result<_, _>>()?,
+            buffers: file.resources.iter().map(|_| None).collect(),
+            textures: file.resources.iter().map(|_| None).collect(),
+            fences: file.fences.iter().map(|name| device.new_fence(name)).collect(),
+            events: events.collect(),
+            samplers: samplers.collect::<Result<_, _>>()?,
+            queues: queues.collect::<Result<_, _>>()?,
+            service: None,
+            allocator: device.new_command_allocator("program"),
+            pipelines: BTreeMap::new(),
+            commits: Vec::new(),
+            total: file.steps.iter().filter(|step| matches!(step, Step::Commit { .. })).count(),
+        };
+        for (index, resource) in file.resources.iter().enumerate() {
+            if !resource.allocated {
+                machine.make(ResourceId(index as u32))?;
+            }
+        }
+        Ok(machine)
+    }
+
+    fn step(&mut self, step: &Step, progress: &dyn Fn(Progress)) -> Result<(), Diagnostic> {
+        match step {
+            Step::Commit { queue, buffers, .. } => self.commit(*queue, buffers)?,
+            Step::SignalEvent { queue, event, value } => {
+                let event = self.events[event.index()].event();
+                self.queues[queue.index()].signal_event(event, *value);
+            }
+            Step::WaitForEvent { queue, event, value } => {
+                let event = self.events[event.index()].event();
+                self.queues[queue.index()].wait_for_event(event, *value);
+            }
+            Step::Host(action) => self.host(action, progress)?,
+            Step::Allocation(allocation) => self.allocate(*allocation)?,
+            // Refused before the run.
+            Step::EnqueueBarrier { .. }
+            | Step::WaitForDrawable { .. }
+            | Step::SignalDrawable { .. }
+            | Step::Present { .. } => {}
+        }
+        progress(self.progress());
+        Ok(())
+    }
+
+    fn allocate(&mut self, allocation: Allocation) -> Result<(), Diagnostic> {
+        match allocation {
+            Allocation::Allocate(id) => self.make(id),
+            Allocation::MakeAliasable(id) => {
+                let (buffer, texture) = (&self.buffers[id.index()], &self.textures[id.index()]);
+                let done = match (buffer, texture) {
+                    (Some(buffer), _) => buffer.make_aliasable(),
+                    (_, Some(texture)) => texture.make_aliasable(),
+                    _ => Ok(()),
+                };
+                done.map_err(|error| self.failure(&self.file.resource(id).span, &error))
+            }
+        }
+    }
+
+    fn host(&mut self, action: &HostAction, progress: &dyn Fn(Progress)) -> Result<(), Diagnostic> {
+        match action.step {
+            HostStep::Access(access) | HostStep::AccessWhenIdle(access) => self.touch(action, &access),
+            HostStep::SignalEvent { event, value } => {
+                if let AnyEvent::Shared(event) = &self.events[event.index()] {
+                    event.set_signaled_value(value);
+                }
+                Ok(())
+            }
+            HostStep::WaitForEvent { event, value } => match &self.events[event.index()] {
+                AnyEvent::Shared(event) if !event.wait_until_signaled_value(value, EVENT_PATIENCE) => {
+                    let message = format!(
+                        "shared event `{}` has not reached {value} after {} s",
+                        event.label(),
+                        EVENT_PATIENCE.as_secs()
+                    );
+                    let span = action.span.clone();
+                    Err(Diagnostic::new("time-out", message, &self.file.source, span, "the host waits here"))
+                }
+                _ => Ok(()),
+            },
+            HostStep::WaitForCommit { commit } => match self.commits.get(commit as usize) {
+                Some(_) => self.wait(commit as usize, progress),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn finish(&mut self, progress: &dyn Fn(Progress)) -> Result<(), Diagnostic> {
+        (0..self.commits.len()).try_for_each(|index| self.wait(index, progress))
+    }
+
+    fn wait(&self, index: usize, progress: &dyn Fn(Progress)) -> Result<(), Diagnostic> {
+        let (commit, span) = &self.commits[index];
+        loop {
+            progress(self.progress());
+            match commit.wait_for(TICK) {
+                Ok(_) => return Ok(()),
+                Err(error)
+                    if !commit.is_completed() && error.kind() == lockgate_runtime::ErrorKind::Timeout => {}
+                Err(error) => return Err(self.failure(span, &error)),
+            }
+        }
+    }
+
+    /// The timeline, with the names of the file.
+    fn timeline(&self, trace: &Trace) -> Timeline {
+        let mut resources = BTreeMap::new();
+        for (index, resource) in self.file.resources.iter().enumerate() {
+            let key = match (&self.buffers[index], &self.textures[index]) {
+                (Some(buffer), _) => buffer.key(),
+                (_, Some(texture)) => texture.key(),
+                _ => continue,
+            };
+            resources.insert(key.id, resource.name.clone());
+        }
+        Timeline::with_names(trace, &|kind| match kind {
+            SyncKind::Fence(fence) => {
+                self.fences.iter().find(|f| f.id() == fence).map(|f| f.label().to_owned())
+            }
+            SyncKind::Event(event, _) => {
+                let own = self.events.iter().find(|own| own.event().id() == event);
+                own.map(|own| own.event().label().to_owned())
+            }
+            SyncKind::Tracking(resource) => resources.get(&resource).cloned(),
+            _ => None,
+        })
+    }
+
+    fn progress(&self) -> Progress {
+        let done = self.commits.iter().filter(|(commit, _)| commit.is_completed()).count();
+        Progress { done, total: self.total }
+    }
+
+    fn failure(&self, span: &Range<usize>, error: &Error) -> Diagnostic {
+        failure(self.file, span, error)
+    }
+}
+
+/// A failure of the device, at the node that asked for it.
+fn failure(file: &ProgramFile, span: &Range<usize>, error: &Error) -> Diagnostic {
+    let code = match error.kind() {
+        lockgate_runtime::ErrorKind::Unsupported => "unsupported",
+        lockgate_runtime::ErrorKind::OutOfMemory => "out-of-memory",
+        lockgate_runtime::ErrorKind::Kernel => "kernel-rejected",
+        lockgate_runtime::ErrorKind::Timeout => "time-out",
+        _ => "device",
+    };
+    if span.is_empty() {
+        return Diagnostic::without_place(code, error.to_string());
+    }
+    Diagnostic::new(code, error.to_string(), &file.source, span.clone(), "")
+}

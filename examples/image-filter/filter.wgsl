@@ -1,0 +1,48 @@
+// A separable blur of one mip level, and a picture of all levels side by side.
+
+@group(0) @binding(0) var source: texture_2d<f32>;
+@group(0) @binding(1) var target_: texture_storage_2d<rgba8unorm, write>;
+
+const RADIUS = 6;
+
+/// The mean of the texels within the radius along one axis; the edge repeats.
+fn blur(at: vec2i, axis: vec2i) -> vec4f {
+    let last = vec2i(textureDimensions(source)) - 1;
+    var sum = vec4f(0.0);
+    for (var i = -RADIUS; i <= RADIUS; i++) {
+        sum += textureLoad(source, clamp(at + i * axis, vec2i(0), last), 0);
+    }
+    return sum / f32(2 * RADIUS + 1);
+}
+
+fn inside(at: vec2i) -> bool {
+    return all(at < vec2i(textureDimensions(target_)));
+}
+
+@compute @workgroup_size(16, 16)
+fn blur_horizontal(@builtin(global_invocation_id) id: vec3u) {
+    let at = vec2i(id.xy);
+    if inside(at) { textureStore(target_, at, blur(at, vec2i(1, 0))); }
+}
+
+@compute @workgroup_size(16, 16)
+fn blur_vertical(@builtin(global_invocation_id) id: vec3u) {
+    let at = vec2i(id.xy);
+    if inside(at) { textureStore(target_, at, blur(at, vec2i(0, 1))); }
+}
+
+// Level 0 stands at the left, the smaller levels in a column at its right, from the top down.
+@compute @workgroup_size(16, 16)
+fn compose(@builtin(global_invocation_id) id: vec3u) {
+    let at = vec2i(id.xy);
+    if !inside(at) { return; }
+    var color = vec4f(0.0, 0.0, 0.0, 1.0);
+    var corner = vec2i(0);
+    for (var level = 0; level < i32(textureNumLevels(source)); level++) {
+        let size = vec2i(textureDimensions(source, level));
+        let place = at - corner;
+        if all(place >= vec2i(0)) && all(place < size) { color = textureLoad(source, place, level); }
+        if level == 0 { corner = vec2i(size.x, 0); } else { corner.y += size.y; }
+    }
+    textureStore(target_, at, color);
+}
