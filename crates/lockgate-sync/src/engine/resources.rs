@@ -73,7 +73,9 @@ impl Engine {
             && entry.take().is_some()
         {
             self.memories.retired_resources.push(id.0);
-            self.wants_compaction |= self.memories.retired_resources.len() > super::compact::RETIRED_MAX;
+            if self.memories.retired_resources.len() > super::compact::RETIRED_MAX {
+                self.compact();
+            }
         }
     }
 
