@@ -48,6 +48,12 @@ pub(crate) fn run(arguments: &Run, out: &mut dyn Write) -> Result<ExitCode, Stop
         file.run(&device, &|progress| bar.show(progress)).map_err(Stop::Program)?
     };
     write!(out, "{}", timeline::ascii(&report.timeline, WIDTH))?;
+    if let Some(path) = &arguments.timeline {
+        save(out, path, timeline::html(&report.timeline).as_bytes())?;
+    }
+    if let Some(path) = &arguments.trace {
+        save(out, path, timeline::perfetto(&report.timeline).as_bytes())?;
+    }
     report::results(out, file.source(), &report)?;
     for picture in &report.outputs {
         let given = arguments.output.iter().rev().find(|(name, _)| *name == picture.name);

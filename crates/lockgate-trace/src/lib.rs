@@ -13,6 +13,6 @@ pub mod timeline;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Source};
 pub use program::{
-    CommandName, Files, Folder, Names, NoFiles, OutputPicture, ProgramFile, Progress, RunReport, Verdict,
+    CommandName, Files, Folder, Names, NoFiles, OutputPicture, ProgramFile, Progress, RunReport, Verdict, write,
 };
 pub use timeline::Timeline;

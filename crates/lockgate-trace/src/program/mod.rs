@@ -20,11 +20,13 @@ mod record;
 mod run;
 mod scope;
 mod words;
+mod write;
 
 pub use file::ProgramFile;
 pub use files::{Files, Folder, NoFiles};
 pub use lower::{CommandName, Names};
 pub use run::{OutputPicture, Progress, RunReport, Verdict};
+pub use write::write;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Source};
 use kdl::KdlDocument;

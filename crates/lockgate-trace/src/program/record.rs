@@ -358,12 +358,13 @@ impl<'a> Reader<'a> {
 
     fn host_step(&mut self, mut node: Node<'a>) -> Option<(HostStep, Fill)> {
         let step = match node.name() {
-            "read" | "write" | "read-write" => {
+            "read" | "write" | "read-write" | "update" => {
                 let fill = self.fill(&node);
                 let idle = node.flag("when-idle", false);
                 let kind = match node.name() {
                     "read" => AccessKind::READ,
                     "write" => AccessKind::WRITE,
+                    "update" => AccessKind::ATOMIC,
                     _ => AccessKind::READ | AccessKind::WRITE,
                 };
                 let access = self.access(node, kind)?;
@@ -392,7 +393,7 @@ impl<'a> Reader<'a> {
                 HostStep::WaitForCommit { commit: commit? }
             }
             other => {
-                let known = ["read", "write", "read-write", "signal", "wait", "wait-for-commit"];
+                let known = ["read", "write", "read-write", "update", "signal", "wait", "wait-for-commit"];
                 self.errors.unknown(&node.span(), "node", other, known);
                 return None;
             }

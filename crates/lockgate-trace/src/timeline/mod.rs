@@ -5,8 +5,12 @@
 //! without work (a barrier, a fence, an event), the orders lead through it. The forms only draw.
 
 mod ascii;
+mod html;
+mod perfetto;
 
 pub use ascii::ascii;
+pub use html::html;
+pub use perfetto::perfetto;
 
 use lockgate_runtime::Trace;
 use lockgate_sync::{CommandRef, Edge, PassKind, SyncKind, VertexId, VertexKind};
