@@ -2,7 +2,7 @@
 
 use super::Machine;
 use crate::diagnostic::Diagnostic;
-use crate::program::file::{Expected, ProgramFile};
+use crate::program::file::{Expectation, Expected, ProgramFile};
 use crate::program::lower::Names;
 use crate::program::words::hazard_word;
 use lockgate_runtime::Result;
@@ -48,14 +48,34 @@ pub(super) fn verdicts(
         let (holds, found) = (problem.is_none(), problem.unwrap_or_default());
         verdicts.push(Verdict { holds, expected, found, span: expectation.span.clone() });
     }
-    let expects_all = expectations.iter().any(|e| matches!(e.kind, Expected::NoHazards));
-    let spare = |gap: &&Gap| !expects_all && !expectations.iter().any(|e| answer.matches(&e.kind, gap));
-    let findings = answer.run.gaps.iter().filter(spare).map(|gap| answer.sentence(gap));
-    let misuse = answer.run.misuse.iter().map(|misuse| answer.misuse(misuse));
-    Ok((verdicts, findings.chain(misuse).collect()))
+    Ok((verdicts, answer.unexpected(expectations)))
+}
+
+impl ProgramFile {
+    /// Holds the expectations about hazards and orders against the model, without a device. Returns a verdict
+    /// for each of them, and a sentence for each hazard or misuse that none of them expects.
+    pub fn judge(&self) -> (Vec<Verdict>, Vec<String>) {
+        let (program, names) = self.model();
+        let answer = Answer { names, run: program.run() };
+        let expectations = self.expectations.as_deref().unwrap_or_default();
+        let verdicts = expectations.iter().filter_map(|expectation| {
+            let (expected, problem) = answer.judge(self, &expectation.kind)?;
+            let (holds, found) = (problem.is_none(), problem.unwrap_or_default());
+            Some(Verdict { holds, expected, found, span: expectation.span.clone() })
+        });
+        (verdicts.collect(), answer.unexpected(expectations))
+    }
 }
 
 impl Answer {
+    /// A sentence for each hazard that no expectation names, and for each misuse.
+    fn unexpected(&self, expectations: &[Expectation]) -> Vec<String> {
+        let expects_all = expectations.iter().any(|e| matches!(e.kind, Expected::NoHazards));
+        let spare = |gap: &&Gap| !expects_all && !expectations.iter().any(|e| self.matches(&e.kind, gap));
+        let findings = self.run.gaps.iter().filter(spare).map(|gap| self.sentence(gap));
+        findings.chain(self.run.misuse.iter().map(|misuse| self.misuse(misuse))).collect()
+    }
+
     /// An expectation about the model, and what is wrong with it; nothing if it is about contents.
     fn judge(&self, file: &ProgramFile, expected: &Expected) -> Option<(String, Option<String>)> {
         Some(match expected {
