@@ -111,7 +111,7 @@ mod tests {
             ("p", Some(1), "width") => Ok(50),
             _ => Err(format!("no {name}.{field}")),
         };
-        let read = |text| numbers(text, &lookup);
+        let read = |text: &str| numbers(text, &lookup);
         assert_eq!(read("1 + 2 * (3 + 4)"), Ok(vec![15]));
         assert_eq!(read("p.width * 3 / 2, p@1.width 7"), Ok(vec![150, 50, 7]));
         assert_eq!(read("1 / 0"), Err("the number is too large, or divided by 0".into()));

@@ -273,7 +273,7 @@ impl<'a> Reader<'a> {
     fn check_stages(&self, given: &Option<Spanned<Stages>>, legal: Stages) {
         let Some(given) = given else { return };
         let foreign = given.value - legal;
-        if given.value == Stages::ALL || foreign.is_empty() {
+        if given.value.contains(Stages::ALL) || foreign.is_empty() {
             return;
         }
         let names = |mask: Stages| {

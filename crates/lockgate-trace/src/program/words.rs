@@ -54,11 +54,14 @@ pub(crate) fn hazard_word(hazard: Hazard) -> &'static str {
     HAZARDS.iter().find(|(_, own)| *own == hazard).map_or("hazard", |(word, _)| word)
 }
 
-/// The words of stages, `all` and `none` included.
+/// `MTLStages.all` as Metal's headers write it: bits beyond the stages are set, and mean nothing (A20).
+pub(super) const MTL_ALL: Stages = Stages::from_bits_retain(i64::MAX as u64);
+
+/// The words of stages, `all`, `mtl-all` and `none` included.
 pub(super) fn stage_words() -> Vec<(&'static str, Stages)> {
     let named = Stage::EVERY.iter().filter(|stage| !stage.mask().is_empty());
     let mut words: Vec<_> = named.map(|stage| (stage.name(), stage.mask())).collect();
-    words.extend([("all", Stages::ALL), ("none", Stages::empty())]);
+    words.extend([("all", Stages::ALL), ("mtl-all", MTL_ALL), ("none", Stages::empty())]);
     words
 }
 

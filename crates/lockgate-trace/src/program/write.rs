@@ -2,7 +2,7 @@
 //!
 //! Names are kinds and numbers. Works of the dispatch stage become stand-ins, so that devices can run them.
 
-use super::words::stage_words;
+use super::words::{MTL_ALL, stage_words};
 use lockgate_sync::{
     Access, AccessKind, Barrier, BarrierReach, BarrierScope, ChainThroughEmptyPass, ConsumerTargets,
     EventScope, HostStep, MemoryId, Model, Op, PassDescriptor, PassKind, Program, QueueKind, Recording,
@@ -233,7 +233,9 @@ fn sync_line(recording: &Recording, kind: PassKind, op: &Op) -> String {
                 BarrierReach::Producer => "producer-barrier",
                 BarrierReach::Consumer => "consumer-barrier",
             };
-            let foreign = |mask: Stages, legal: Stages| mask != Stages::ALL && !(mask - legal).is_empty();
+            let foreign = |mask: Stages, legal: Stages| {
+                mask != Stages::ALL && mask != MTL_ALL && !(mask - legal).is_empty()
+            };
             let wrong = *reach == BarrierReach::Intrapass
                 && (foreign(*after, kind.intrapass_sources()) || foreign(*before, kind.stages()));
             let misuse = if wrong { " misuse=#true" } else { "" };
@@ -272,6 +274,9 @@ fn sides(after: Stages, before: Stages) -> String {
 fn stages(stages: Stages) -> String {
     if stages == Stages::ALL {
         return "all".into();
+    }
+    if stages == MTL_ALL {
+        return "mtl-all".into();
     }
     mask(stages.bits(), &stage_words(), |stages| stages.bits())
 }

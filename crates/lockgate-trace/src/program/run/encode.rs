@@ -3,13 +3,13 @@
 use super::{Machine, stand_in};
 use crate::diagnostic::Diagnostic;
 use crate::program::file::{
-    Action, At, Command, CommandBuffer, Dispatch, Grid, Item, Pass, PassItem, Target,
+    Action, At, Command, CommandBuffer, Dispatch, Grid, Item, Pass, PassItem, Step, Target,
 };
 use lockgate_runtime::{
     ArgumentTable, BlitCommandEncoder, ComputeCommandEncoder, ComputePassDescriptor, ComputePipeline,
     DispatchType, ErrorKind, Library,
 };
-use lockgate_sync::{AccessKind, BarrierReach, PassKind, QueueId, ResourceId};
+use lockgate_sync::{Access, AccessKind, BarrierReach, PassKind, QueueId, ResourceId};
 
 /// Either encoder; a blit pass takes less.
 enum Encoder<'a> {
@@ -164,20 +164,7 @@ impl Machine<'_> {
         dispatch: &Dispatch,
         encoder: &mut ComputeCommandEncoder<'_>,
     ) -> Result<(), Diagnostic> {
-        let key = format!("{}:{}:{:?}", dispatch.file, dispatch.entry, dispatch.constants);
-        let file = &self.file.kernels[dispatch.file];
-        let pipeline = self.pipeline(key, |device| {
-            device.new_compute_pipeline_with_constants(&file.library, &dispatch.entry, &dispatch.constants)
-        });
-        let pipeline = pipeline.map_err(|error| match error.source_span() {
-            Some(at) => {
-                let (bytes, label) = (at.bytes.clone(), at.label.clone());
-                let code =
-                    if error.kind() == ErrorKind::Unsupported { "unsupported" } else { "kernel-rejected" };
-                Diagnostic::new(code, error.to_string(), &file.source, bytes, label)
-            }
-            None => self.failure(&command.span, &error),
-        })?;
+        let pipeline = self.kernel(command, dispatch)?;
         let table = self.device.new_argument_table();
         for bound in &dispatch.bindings {
             self.bind(command, (bound.group, bound.binding), &bound.to, &table)?;
@@ -196,6 +183,45 @@ impl Machine<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Compiles everything that the file dispatches, so that encoding does not wait for it.
+    pub(super) fn compile_all(&mut self) -> Result<(), Diagnostic> {
+        let file = self.file;
+        let buffers = file.steps.iter().filter_map(|step| match step {
+            Step::Commit { buffers, .. } => Some(buffers),
+            _ => None,
+        });
+        let passes = buffers.flatten().flat_map(|buffer| &buffer.items).filter_map(|item| match item {
+            Item::Pass(pass) => Some(pass),
+            _ => None,
+        });
+        for item in passes.flat_map(|pass| &pass.items) {
+            let PassItem::Command(command) = item else { continue };
+            match &command.action {
+                Action::Kernel(dispatch) => self.kernel(command, dispatch).map(|_| ())?,
+                Action::StandIn => self.stand_in_kernel(command).map(|_| ())?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn kernel(&mut self, command: &Command, dispatch: &Dispatch) -> Result<ComputePipeline, Diagnostic> {
+        let key = format!("{}:{}:{:?}", dispatch.file, dispatch.entry, dispatch.constants);
+        let file = &self.file.kernels[dispatch.file];
+        let pipeline = self.pipeline(key, |device| {
+            device.new_compute_pipeline_with_constants(&file.library, &dispatch.entry, &dispatch.constants)
+        });
+        pipeline.map_err(|error| match error.source_span() {
+            Some(at) => {
+                let (bytes, label) = (at.bytes.clone(), at.label.clone());
+                let code =
+                    if error.kind() == ErrorKind::Unsupported { "unsupported" } else { "kernel-rejected" };
+                Diagnostic::new(code, error.to_string(), &file.source, bytes, label)
+            }
+            None => self.failure(&command.span, &error),
+        })
     }
 
     fn bind(
@@ -225,31 +251,40 @@ impl Machine<'_> {
         command: &Command,
         encoder: &mut ComputeCommandEncoder<'_>,
     ) -> Result<(), Diagnostic> {
-        let mut accesses: Vec<(AccessKind, u64)> = Vec::new();
+        let (pipeline, threads) = self.stand_in_kernel(command)?;
         let table = self.device.new_argument_table();
         for (binding, access) in command.works[0].1.iter().enumerate() {
             let buffer = self.buffer(access.resource, command)?;
             let (start, end) = access.region.bytes(buffer.size());
             table.set_buffer_range(binding as u32, &buffer, start..end);
-            accesses.push((access.kind, (end - start) / 4));
         }
+        encoder.set_compute_pipeline(&pipeline);
+        encoder.set_argument_table(&table);
+        encoder.dispatch_threads([threads as u32, 1, 1]);
+        Ok(())
+    }
+
+    /// The generated kernel of a stand-in, and how many invocations it wants.
+    fn stand_in_kernel(&mut self, command: &Command) -> Result<(ComputePipeline, u64), Diagnostic> {
+        let words = |access: &Access| {
+            let (start, end) = access.region.bytes(self.file.resource(access.resource).size());
+            (access.kind, (end - start) / 4)
+        };
+        let accesses: Vec<(AccessKind, u64)> = command.works[0].1.iter().map(words).collect();
         let seed = command
             .name
             .bytes()
             .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         let word = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
         let own = command.name.rsplit('.').next().unwrap_or_default();
-        let entry: String = format!("stand_in_{}", own.chars().map(word).collect::<String>());
+        let entry: String = format!("{}{}", stand_in::PREFIX, own.chars().map(word).collect::<String>());
         let source = stand_in::source(&entry, seed, &accesses);
         let pipeline = self.pipeline(source.clone(), |device| {
             let library: Library = device.new_library(&source)?;
             device.new_compute_pipeline(&library, &entry)
         });
         let pipeline = pipeline.map_err(|error| self.failure(&command.span, &error))?;
-        encoder.set_compute_pipeline(&pipeline);
-        encoder.set_argument_table(&table);
-        encoder.dispatch_threads([stand_in::threads(&accesses) as u32, 1, 1]);
-        Ok(())
+        Ok((pipeline, stand_in::threads(&accesses)))
     }
 
     /// A pipeline, made once.

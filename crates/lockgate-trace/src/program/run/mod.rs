@@ -81,6 +81,7 @@ impl ProgramFile {
             return Err(Diagnostics(refused));
         }
         let mut machine = Machine::new(self, device)?;
+        machine.compile_all()?;
         machine.fill_all()?;
         device.take_trace();
         let start = Instant::now();
@@ -275,7 +276,7 @@ impl<'a> Machine<'a> {
             };
             resources.insert(key.id, resource.name.clone());
         }
-        Timeline::with_names(trace, &|kind| match kind {
+        let mut timeline = Timeline::with_names(trace, &|kind| match kind {
             SyncKind::Fence(fence) => {
                 self.fences.iter().find(|f| f.id() == fence).map(|f| f.label().to_owned())
             }
@@ -285,7 +286,13 @@ impl<'a> Machine<'a> {
             }
             SyncKind::Tracking(resource) => resources.get(&resource).cloned(),
             _ => None,
-        })
+        });
+        for command in &mut timeline.commands {
+            if let Some(own) = command.name.strip_prefix(stand_in::PREFIX) {
+                command.name = own.to_owned();
+            }
+        }
+        timeline
     }
 
     fn progress(&self) -> Progress {

@@ -6,6 +6,9 @@
 use lockgate_sync::AccessKind;
 use std::fmt::Write;
 
+/// What the names of generated kernels begin with, so that none is a word of WGSL.
+pub(super) const PREFIX: &str = "stand_in_";
+
 /// A kernel that touches one range of words per access, at bindings 0, 1, 2 and so on.
 pub(super) fn source(entry: &str, seed: u32, accesses: &[(AccessKind, u64)]) -> String {
     let mut text = String::new();

@@ -1,0 +1,130 @@
+//! Program files run on the CPU device, in every order that they allow.
+
+use lockgate_cpu::{CpuBackend, CpuDescriptor, Order};
+use lockgate_runtime::{Device, DeviceDescriptor};
+use lockgate_trace::{NoFiles, ProgramFile, RunReport, timeline};
+
+fn device(order: Order) -> Device {
+    let backend = CpuBackend::new(&CpuDescriptor { order, ..CpuDescriptor::default() }).unwrap();
+    Device::new(Box::new(backend), DeviceDescriptor { tracing: true, ..DeviceDescriptor::default() })
+}
+
+fn run(text: &str, order: Order) -> RunReport {
+    let file = ProgramFile::parse("test.kdl", text, &NoFiles).unwrap_or_else(|e| panic!("{e}"));
+    file.run(&device(order), &|_| {}).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Runs in several orders; expectations must hold in all of them.
+fn check(text: &str) {
+    for order in [Order::Free, Order::Recording, Order::Reverse, Order::Random(7)] {
+        let report = run(text, order.clone());
+        let failed: Vec<_> = report.verdicts.iter().filter(|verdict| !verdict.holds).collect();
+        assert!(
+            failed.is_empty() && report.findings.is_empty(),
+            "{order:?}: {failed:?} {:?}",
+            report.findings
+        );
+    }
+}
+
+#[test]
+fn copies_and_fills() {
+    check(
+        "buffer A size=64 fill=ascending\nbuffer B size=64\nbuffer P size=64 storage=private fill=5
+         queue main { command-buffer { compute-pass p {
+             copy A to=B range=\"4..12\" to-offset=8
+             fill B range=\"0..4\" value=1
+             copy P to=B range=\"0..4\" to-offset=60 } } }
+         expect { no-hazards; buffer B { starts-with 0x01010101 0 1 2 0; at 60 5 } }",
+    );
+}
+
+#[test]
+fn heaps_fences_and_events() {
+    check(
+        "heap H size=256 ; fence f ; event e
+         buffer in size=256 fill=3 ; buffer out size=256
+         queue a { command-buffer { compute-pass one {
+             allocate x heap=H size=256
+             copy in to=x
+             update-fence f
+             make-aliasable x } } }
+         queue a { command-buffer { compute-pass two {
+             wait-for-fence f
+             allocate y heap=H size=256
+             fill y value=9
+             update-fence f } } ; signal e value=1 }
+         queue b { wait e value=1 ; command-buffer { compute-pass three { copy y to=out } } }
+         expect { no-hazards; ordered one.copy two.fill; ordered two.fill three.copy
+             buffer out { starts-with 0x09090909 } }",
+    );
+}
+
+#[test]
+fn the_host_takes_part() {
+    check(
+        "buffer A size=16 ; buffer B size=16 ; shared-event s
+         queue q { wait s value=1 ; command-buffer go { compute-pass p { copy A to=B } } ; signal s value=2 }
+         host { write A fill=4 ; signal s value=1 ; wait s value=2 ; read B }
+         expect { buffer B { equals 4 4 4 4 } }",
+    );
+}
+
+#[test]
+fn stand_ins_show_the_order() {
+    let text = |barrier| {
+        format!(
+            "buffer A size=64 fill=random tracking=untracked
+             queue q {{ command-buffer {{ compute-pass p {{
+                 dispatch first {{ reads-writes A }}
+                 {barrier}
+                 dispatch second {{ reads-writes A }} }} }} }}
+             output o \"none.png\" from=shown
+             buffer copied size=64 ; texture shown width=4 height=4
+             queue q {{ command-buffer {{ compute-pass show {{
+                 consumer-barrier
+                 copy A to=shown }} }} }}"
+        )
+    };
+    let picture = |barrier, order| run(&text(barrier), order).outputs.remove(0).bytes;
+    let ordered = "intrapass-barrier after=dispatch before=dispatch";
+    assert_eq!(picture(ordered, Order::Recording), picture(ordered, Order::Reverse));
+    assert_ne!(picture("", Order::Recording), picture("", Order::Reverse));
+    assert_eq!(run(&text(""), Order::Recording).findings.len(), 3, "read and write twice, in either order");
+}
+
+#[test]
+fn what_devices_cannot_run_is_refused_by_name() {
+    let text = "texture T width=4 height=4
+        queue q { command-buffer { render-pass r { attachment T load=clear ; draw d { vertex { reads T } } } } }";
+    let file = ProgramFile::parse("test.kdl", text, &NoFiles).unwrap();
+    let refused = file.run(&device(Order::Free), &|_| {}).unwrap_err();
+    assert_eq!(refused.to_string(), "devices cannot run render passes yet");
+}
+
+#[test]
+fn timelines_name_reasons() {
+    let report = run(
+        "fence f ; buffer A size=64 tracking=untracked ; buffer B size=64
+         queue q { command-buffer { compute-pass one { fill A value=1 ; update-fence f }
+             compute-pass two { wait-for-fence f ; copy A to=B }
+             compute-pass three { copy B to=A range=\"0..4\" to-offset=32 } } }",
+        Order::Recording,
+    );
+    let reasons: Vec<&str> = report.timeline.orders.iter().map(|order| order.reason.as_str()).collect();
+    assert_eq!(reasons, ["fence f", "tracked B"]);
+    let page = timeline::html(&report.timeline);
+    assert!(page.contains("fence f") && !page.contains("{{DATA}}"));
+    assert!(timeline::perfetto(&report.timeline).contains("\"tracked B\""));
+    assert!(timeline::ascii(&report.timeline, 80).lines().all(|line| line.chars().count() <= 80));
+}
+
+#[test]
+fn labels_cannot_become_markup() {
+    let report = run(
+        "buffer A size=4\nqueue \"</script><b>\" { command-buffer { compute-pass \"<i>&\" { fill A } } }",
+        Order::Recording,
+    );
+    let page = timeline::html(&report.timeline);
+    assert!(!page.contains("<b>") && !page.contains("<i>"));
+}
