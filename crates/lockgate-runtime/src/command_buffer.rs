@@ -1,7 +1,8 @@
 //! Command buffers, and the allocators that hold what they record.
 
+use crate::blit_encoder::BlitCommandEncoder;
 use crate::completion::CommitState;
-use crate::compute_encoder::{BlitCommandEncoder, ComputeCommandEncoder, ComputePassDescriptor};
+use crate::compute_encoder::{ComputeCommandEncoder, ComputePassDescriptor};
 use crate::contents::CommandBufferContents;
 use crate::device::Device;
 use crate::{Error, ErrorKind, Event, ResidencySet, Result};

@@ -6,6 +6,7 @@
 
 mod argument_table;
 pub mod backend;
+mod blit_encoder;
 mod buffer;
 mod command_buffer;
 mod completion;
@@ -25,11 +26,11 @@ mod texture;
 
 pub use argument_table::{ARGUMENTS_MAX, ArgumentTable, BindingKey};
 pub use backend::{Backend, CommandTiming, CommitReport, DeviceInfo, SizeAndAlign, StorageMode};
+pub use blit_encoder::BlitCommandEncoder;
 pub use buffer::{Buffer, BufferDescriptor};
 pub use command_buffer::{CommandAllocator, CommandBuffer, RESIDENCY_SETS_MAX};
 pub use compute_encoder::{
-    BlitCommandEncoder, BufferLayout, ComputeCommandEncoder, ComputePassDescriptor, DispatchType,
-    TextureOrigin,
+    BufferLayout, ComputeCommandEncoder, ComputePassDescriptor, DispatchType, TextureOrigin,
 };
 pub use contents::{CommandBufferContents, PassInfo, UsedResource};
 pub use device::{Checking, Device, DeviceDescriptor, Report, ResourceKey, Trace, TracedCommit};

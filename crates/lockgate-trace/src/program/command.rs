@@ -256,32 +256,7 @@ impl<'a> Reader<'a> {
         node.finish(false);
         let ((from, _), to) = from.zip(to)?;
         let action = match (self.file.resource(from).is_buffer(), self.file.resource(to).is_buffer()) {
-            (true, true) => {
-                let source = match from_value {
-                    Some(value) => self.byte_range(&value, from)?,
-                    None => 0..self.file.resource(from).size(),
-                };
-                let target = match to_value {
-                    Some(value) => self.byte_range(&value, to)?,
-                    None => {
-                        let start = to_offset.unwrap_or(0);
-                        let room = self.file.resource(to).size().saturating_sub(start);
-                        let size = source.end - source.start;
-                        // Without a word about sizes, as much as both have is copied.
-                        let size = if from_value_given(&node) { size } else { size.min(room) };
-                        start..start.saturating_add(size)
-                    }
-                };
-                let size = (source.end - source.start).min(target.end - target.start);
-                if target.end > self.file.resource(to).size() || size == 0 {
-                    let (name, has) = (&self.file.resource(to).name, self.file.resource(to).size());
-                    let message =
-                        format!("bytes {}..{} are not inside buffer `{name}`", target.start, target.end);
-                    self.errors.at(&node.span(), "beyond-the-end", message, format!("it has {has} bytes"));
-                    return None;
-                }
-                Action::CopyBuffer { from, from_offset: source.start, to, to_offset: target.start, size }
-            }
+            (true, true) => self.copy_of_buffers(&node, (from, from_value), (to, to_value, to_offset))?,
             (from_buffer, to_buffer) => {
                 let layout = |value: Option<Spanned<&KdlValue>>| {
                     let offset = value.and_then(|value| self.open_range(&value)).map_or(0, |range| range.0);
@@ -305,6 +280,38 @@ impl<'a> Reader<'a> {
         };
         let accesses = self.copy_accesses(&node, &action)?;
         Some(("copy".into(), vec![(Stage::Blit, accesses)], action))
+    }
+
+    /// Bytes from buffer to buffer.
+    fn copy_of_buffers(
+        &mut self,
+        node: &Node<'a>,
+        (from, from_value): (ResourceId, Option<Spanned<&KdlValue>>),
+        (to, to_value, to_offset): (ResourceId, Option<Spanned<&KdlValue>>, Option<u64>),
+    ) -> Option<Action> {
+        let source = match from_value {
+            Some(value) => self.byte_range(&value, from)?,
+            None => 0..self.file.resource(from).size(),
+        };
+        let target = match to_value {
+            Some(value) => self.byte_range(&value, to)?,
+            None => {
+                let start = to_offset.unwrap_or(0);
+                let room = self.file.resource(to).size().saturating_sub(start);
+                let size = source.end - source.start;
+                // Without a word about sizes, as much as both have is copied.
+                let size = if from_value_given(node) { size } else { size.min(room) };
+                start..start.saturating_add(size)
+            }
+        };
+        let size = (source.end - source.start).min(target.end - target.start);
+        if target.end > self.file.resource(to).size() || size == 0 {
+            let (name, has) = (&self.file.resource(to).name, self.file.resource(to).size());
+            let message = format!("bytes {}..{} are not inside buffer `{name}`", target.start, target.end);
+            self.errors.at(&node.span(), "beyond-the-end", message, format!("it has {has} bytes"));
+            return None;
+        }
+        Some(Action::CopyBuffer { from, from_offset: source.start, to, to_offset: target.start, size })
     }
 
     /// The whole level of a texture.
