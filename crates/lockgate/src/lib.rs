@@ -114,3 +114,8 @@ pub fn open_device(name: &str, descriptor: DeviceDescriptor) -> Result<Device> {
         )),
     }
 }
+
+/// The code of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
