@@ -23,7 +23,7 @@ const FULL: Barrier = Barrier {
 fn check(count: u64, shape: &Shape, law: impl Fn(&Program, u64) -> Result<(), String>) {
     let start = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
     if let Some(broken) = counterexample(start..start + count, shape, law) {
-        panic!("{broken}");
+        panic!("{broken}\nas a program file:\n{}", lockgate_trace::write(&broken.program));
     }
 }
 

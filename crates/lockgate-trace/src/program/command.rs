@@ -16,6 +16,11 @@ const ACCESSES: &[(&str, AccessKind)] = &[
     ("touches", AccessKind::empty()),
 ];
 
+/// The name that a command has if none is given, what it touches in each stage, and what it does.
+pub(super) type Encoded = (String, Works, Action);
+/// Stages of a command with their accesses.
+pub(super) type Works = Vec<(Stage, Vec<Access>)>;
+
 impl<'a> Reader<'a> {
     pub(super) fn command(&mut self, mut node: Node<'a>, pass: &Pass) -> Option<Command> {
         let span = node.span();
@@ -235,7 +240,7 @@ impl<'a> Reader<'a> {
         Some(start..end)
     }
 
-    fn copy(&mut self, mut node: Node<'a>) -> Option<(String, Vec<(Stage, Vec<Access>)>, Action)> {
+    fn copy(&mut self, mut node: Node<'a>) -> Option<Encoded> {
         let from = self.resource_arg(&mut node);
         let to = node.needed_prop::<&str>("to");
         let to = to.and_then(|to| self.find_resource(&to));
@@ -256,7 +261,7 @@ impl<'a> Reader<'a> {
         node.finish(false);
         let ((from, _), to) = from.zip(to)?;
         let action = match (self.file.resource(from).is_buffer(), self.file.resource(to).is_buffer()) {
-            (true, true) => self.copy_of_buffers(&node, (from, from_value), (to, to_value, to_offset))?,
+            (true, true) => self.copy_of_buffers(&node, (from, from_value), (to, to_value), to_offset)?,
             (from_buffer, to_buffer) => {
                 let layout = |value: Option<Spanned<&KdlValue>>| {
                     let offset = value.and_then(|value| self.open_range(&value)).map_or(0, |range| range.0);
@@ -282,13 +287,14 @@ impl<'a> Reader<'a> {
         Some(("copy".into(), vec![(Stage::Blit, accesses)], action))
     }
 
-    /// Bytes from buffer to buffer.
     fn copy_of_buffers(
-        &mut self,
+        &self,
         node: &Node<'a>,
         (from, from_value): (ResourceId, Option<Spanned<&KdlValue>>),
-        (to, to_value, to_offset): (ResourceId, Option<Spanned<&KdlValue>>, Option<u64>),
+        (to, to_value): (ResourceId, Option<Spanned<&KdlValue>>),
+        to_offset: Option<u64>,
     ) -> Option<Action> {
+        let said = from_value.is_some();
         let source = match from_value {
             Some(value) => self.byte_range(&value, from)?,
             None => 0..self.file.resource(from).size(),
@@ -300,7 +306,7 @@ impl<'a> Reader<'a> {
                 let room = self.file.resource(to).size().saturating_sub(start);
                 let size = source.end - source.start;
                 // Without a word about sizes, as much as both have is copied.
-                let size = if from_value_given(node) { size } else { size.min(room) };
+                let size = if said { size } else { size.min(room) };
                 start..start.saturating_add(size)
             }
         };
@@ -405,7 +411,7 @@ impl<'a> Reader<'a> {
         Some(bytes)
     }
 
-    fn fill_command(&mut self, mut node: Node<'a>) -> Option<(String, Vec<(Stage, Vec<Access>)>, Action)> {
+    fn fill_command(&mut self, mut node: Node<'a>) -> Option<Encoded> {
         let buffer = self.resource_arg(&mut node);
         let range = node.prop::<&KdlValue>("range");
         let value = node.prop::<u8>("value").map_or(0, |value| value.value);
@@ -424,7 +430,7 @@ impl<'a> Reader<'a> {
         Some(("fill".into(), works, Action::Fill { buffer, range, value }))
     }
 
-    fn mipmaps(&mut self, mut node: Node<'a>) -> Option<(String, Vec<(Stage, Vec<Access>)>, Action)> {
+    fn mipmaps(&mut self, mut node: Node<'a>) -> Option<Encoded> {
         let texture = self.resource_arg(&mut node);
         node.finish(false);
         let (id, span) = texture?;
@@ -444,11 +450,6 @@ impl<'a> Reader<'a> {
         let works = vec![(Stage::Blit, vec![part((0, 1), AccessKind::READ), part((1, levels), both)])];
         Some(("mipmaps".into(), works, Action::Mipmaps(id)))
     }
-}
-
-/// Whether a copy says how much.
-fn from_value_given(node: &Node<'_>) -> bool {
-    node.prop::<&KdlValue>("from-range").is_some() || node.prop::<&KdlValue>("range").is_some()
 }
 
 /// Whether a pass can hold a dispatch or copy that a device runs.

@@ -75,10 +75,7 @@ impl<'a> Reader<'a> {
         self.file.kernels.push(KernelFile { source, library });
     }
 
-    pub(super) fn dispatch(
-        &mut self,
-        mut node: Node<'a>,
-    ) -> Option<(String, Vec<(Stage, Vec<Access>)>, Action)> {
+    pub(super) fn dispatch(&mut self, mut node: Node<'a>) -> Option<super::command::Encoded> {
         let name = node.arg::<&str>("the name of a kernel")?;
         let Some((file, _)) = self.scope.kernels.get(name.value).cloned() else {
             let touches = node.children().next().is_some_and(|child| child.name() != "bind");
