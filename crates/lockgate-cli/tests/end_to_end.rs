@@ -65,7 +65,26 @@ fn a_mistake_ends_with_2_and_a_caret() {
     let folder = Folder::with(&[("a.kdl", "bufer A size=64\nfence f after=1\n")]);
     let (code, out, error) = folder.run(&["run", "a.kdl"]);
     assert_eq!((code, out.as_str()), (Some(2), ""));
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @r"
+    unknown-name
+
+      × there is no node `bufer`
+       ╭─[a.kdl:1:1]
+     1 │ bufer A size=64
+       · ─────
+     2 │ fence f after=1
+       ╰────
+      help: did you mean `buffer`?
+    unknown-name
+
+      × there is no property of `fence` named `after`
+       ╭─[a.kdl:2:9]
+     1 │ bufer A size=64
+     2 │ fence f after=1
+       ·         ─────
+       ╰────
+      help: there is none here
+    ");
 }
 
 #[test]

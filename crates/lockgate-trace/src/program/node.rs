@@ -46,7 +46,7 @@ impl Errors {
         known.dedup();
         let help = match nearest(name, &known) {
             Some(near) => format!("did you mean `{near}`?"),
-            None if known.is_empty() => format!("there is no {what} here"),
+            None if known.is_empty() => "there is none here".to_owned(),
             None => format!("there is: {}", list(&known)),
         };
         let message = format!("there is no {what} `{name}`");
