@@ -13,6 +13,7 @@ pub mod timeline;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Source};
 pub use program::{
-    CommandName, Files, Folder, Names, NoFiles, OutputPicture, ProgramFile, Progress, RunReport, Verdict, write,
+    CommandName, Files, Folder, Names, NoFiles, OutputPicture, ProgramFile, Progress, RunReport, Verdict,
+    write,
 };
 pub use timeline::Timeline;

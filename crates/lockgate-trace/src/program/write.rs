@@ -148,10 +148,14 @@ impl Text {
             }
             Step::Present { drawable } => return self.line(&format!("present r{}", drawable.0)),
             Step::Host(step) => return self.line(&format!("host {{ {} }}", host(step))),
-            Step::SignalEvent { queue, event, value } => (queue, format!("signal e{} value={value}", event.0)),
+            Step::SignalEvent { queue, event, value } => {
+                (queue, format!("signal e{} value={value}", event.0))
+            }
             Step::WaitForEvent { queue, event, value } => (queue, format!("wait e{} value={value}", event.0)),
             Step::EnqueueBarrier { queue } => (queue, "enqueue-barrier".into()),
-            Step::WaitForDrawable { queue, drawable } => (queue, format!("wait-for-drawable r{}", drawable.0)),
+            Step::WaitForDrawable { queue, drawable } => {
+                (queue, format!("wait-for-drawable r{}", drawable.0))
+            }
             Step::SignalDrawable { queue, drawable } => (queue, format!("signal-drawable r{}", drawable.0)),
         };
         self.line(&format!("{} {{ {line} }}", queue(of)));
@@ -184,8 +188,10 @@ impl Text {
         {
             return self.line(&format!("dispatch c{number} {{ {} }}", accesses(work.accesses)));
         }
-        let works: Vec<String> =
-            works.iter().map(|work| format!("{} {{ {} }}", work.stage.name(), accesses(work.accesses))).collect();
+        let works: Vec<String> = works
+            .iter()
+            .map(|work| format!("{} {{ {} }}", work.stage.name(), accesses(work.accesses)))
+            .collect();
         self.line(&format!("command c{number} {{ {} }}", works.join("; ")));
     }
 }
@@ -233,7 +239,9 @@ fn sync_line(recording: &Recording, kind: PassKind, op: &Op) -> String {
             let misuse = if wrong { " misuse=#true" } else { "" };
             let visibility = match *visibility == VisibilityOptions::DEVICE {
                 true => String::new(),
-                false => format!(" visibility={}", mask(visibility.bits(), super::words::VISIBILITY, |v| v.bits())),
+                false => {
+                    format!(" visibility={}", mask(visibility.bits(), super::words::VISIBILITY, |v| v.bits()))
+                }
             };
             format!("{word} {}{visibility}{misuse}", sides(*after, *before))
         }
@@ -248,7 +256,9 @@ fn sync_line(recording: &Recording, kind: PassKind, op: &Op) -> String {
             format!("memory-barrier {} resources={list:?}", sides(*after, *before))
         }
         Op::UpdateFence { fence, after } => format!("update-fence f{} after={}", fence.0, stages(*after)),
-        Op::WaitForFence { fence, before } => format!("wait-for-fence f{} before={}", fence.0, stages(*before)),
+        Op::WaitForFence { fence, before } => {
+            format!("wait-for-fence f{} before={}", fence.0, stages(*before))
+        }
         Op::SignalEvent { event, value } => format!("signal-event e{} value={value}", event.0),
         Op::WaitForEvent { event, value } => format!("wait-for-event e{} value={value}", event.0),
         Op::BeginPass(_) | Op::EndPass | Op::Command { .. } => String::new(),

@@ -43,8 +43,11 @@ impl Layout {
             rows: 0,
         };
         for (pass, own) in timeline.passes.iter().enumerate() {
-            let spans: Vec<_> =
-                own.commands.clone().map(|at| (timeline.commands[at].start, timeline.commands[at].end)).collect();
+            let spans: Vec<_> = own
+                .commands
+                .clone()
+                .map(|at| (timeline.commands[at].start, timeline.commands[at].end))
+                .collect();
             let rows = pack(&spans);
             layout.passes[pass].1 = rows.iter().max().map_or(1, |last| last + 1);
             own.commands.clone().zip(rows).for_each(|(at, row)| layout.commands[at] = row);
@@ -58,7 +61,8 @@ impl Layout {
                 let on = passes.iter().zip(&tracks).filter(move |(_, own)| **own == track);
                 on.map(|(pass, _)| layout.passes[*pass].1).max().unwrap_or(1)
             };
-            let heights: Vec<usize> = (0..tracks.iter().max().map_or(0, |last| last + 1)).map(height).collect();
+            let heights: Vec<usize> =
+                (0..tracks.iter().max().map_or(0, |last| last + 1)).map(height).collect();
             for (pass, track) in passes.iter().zip(&tracks) {
                 layout.passes[*pass].0 = first + heights[..*track].iter().sum::<usize>();
             }

@@ -26,7 +26,8 @@ pub fn perfetto(timeline: &Timeline) -> String {
     let threads: BTreeSet<_> = commands.iter().map(|at| (lane(*at), timeline.commands[*at].worker)).collect();
     for (pid, tid) in threads {
         let name = if tid == 0 { "waiting thread".into() } else { format!("worker {tid}") };
-        events.push(json!({"ph": "M", "name": "thread_name", "pid": pid, "tid": tid, "args": {"name": name}}));
+        events
+            .push(json!({"ph": "M", "name": "thread_name", "pid": pid, "tid": tid, "args": {"name": name}}));
     }
     for at in commands {
         let command = &timeline.commands[at];
