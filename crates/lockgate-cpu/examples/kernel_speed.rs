@@ -100,6 +100,9 @@ fn measure(
         .iter_mut()
         .map(|b| Binding::Buffer(BufferBinding { ptr: b.as_mut_ptr().cast(), len: 4 * b.len() as u64 }))
         .collect();
+    if std::env::args().nth(1).is_some_and(|only| only != name) {
+        return Ok(());
+    }
     for lanes in [Lanes::One, Lanes::Four] {
         let Some((kernel, compiled)) = compile(source, Engine::Jit, lanes) else { continue };
         let stop = AtomicBool::new(false);

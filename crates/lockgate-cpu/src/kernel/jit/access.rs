@@ -3,7 +3,7 @@
 //! An index out of range is clamped for a load and drops a store. Lanes with neighbouring elements use whole
 //! registers; others go one by one. An array of each invocation keeps the lanes of a scalar next to each other.
 
-use cranelift_codegen::ir::{InstBuilder, Value, condcodes::IntCC, types};
+use cranelift_codegen::ir::{Block, InstBuilder, Value, condcodes::IntCC, types};
 use naga::AtomicFunction;
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
     code::{Emitter, NONE, Val, constant_flags, context, flags, scalar_type, vector_type},
     helpers::{self, ImageCall},
     ir::{Bound, Id, ImageOp, Index, Memory, Place},
+    rows,
     shape::Shape,
 };
 
@@ -67,12 +68,19 @@ impl Emitter<'_, '_> {
 
     /// Adds an index that is not out of range, or is made so.
     fn advance(&mut self, address: Value, memory: Memory, index: &Index, value: Value) -> (Value, Value) {
+        let stride = i64::from(index.stride * self.scale(memory));
+        if let Bound::Known(count) = index.bound
+            && self.counted.is_below(index.id, count)
+        {
+            let value = self.b.ins().uextend(types::I64, value);
+            let bytes = self.b.ins().imul_imm_s(value, stride);
+            return (self.b.ins().iadd(address, bytes), self.b.ins().iconst(types::I8, 1));
+        }
         let count = self.count(memory, index.bound);
         let inside = self.b.ins().icmp(IntCC::UnsignedLessThan, value, count);
         let last = self.b.ins().iadd_imm_s(count, -1);
         let value = self.b.ins().umin(value, last);
         let value = self.b.ins().uextend(types::I64, value);
-        let stride = i64::from(index.stride * self.scale(memory));
         let bytes = self.b.ins().imul_imm_s(value, stride);
         (self.b.ins().iadd(address, bytes), inside)
     }
@@ -135,15 +143,22 @@ impl Emitter<'_, '_> {
         addresses.map(|address| (address, 0))
     }
 
-    /// For one index that rises by one from lane to lane: whether all lanes are in range, and the first lane's address.
-    fn neighbours(&mut self, place: &Place, address: Value, rest: &[Index]) -> Option<(Value, Value)> {
+    /// For one index that may rise by one from lane to lane: goes on, with the first lane's address, where it does and all
+    /// lanes are in range, and to `far` where not.
+    fn neighbours(&mut self, place: &Place, address: Value, rest: &[Index], far: Block) -> Option<Value> {
         let [index] = rest else { return None };
-        let Val::Linear(start) = self.get(index.id) else { return None };
+        let near = self.near(index.id)?;
         let whole_quads = self.whole_quads(place.memory, index.bound);
-        let all = self.b.ins().icmp(IntCC::UnsignedLessThan, start, whole_quads);
-        // The clamp changes nothing where this address is used; it keeps even a broken comparison inside.
-        let (address, _) = self.advance(address, place.memory, index, start);
-        Some((all, address))
+        let all = self.b.ins().icmp(IntCC::UnsignedLessThan, near.start, whole_quads);
+        for condition in near.conditions.into_iter().chain([all]) {
+            let next = self.b.create_block();
+            self.b.ins().brif(condition, next, NONE, far, NONE);
+            self.start(next);
+        }
+        let start = self.b.ins().uextend(types::I64, near.start);
+        let stride = i64::from(index.stride * self.scale(place.memory));
+        let bytes = self.b.ins().imul_imm_s(start, stride);
+        Some(self.b.ins().iadd(address, bytes))
     }
 
     fn lane_offset(&self, memory: Memory, offset: u32, num: Num, lane: u32) -> i32 {
@@ -165,19 +180,20 @@ impl Emitter<'_, '_> {
         if rest.is_empty() {
             return self.load_together(place, address, into);
         }
-        let Some((all, first)) = self.neighbours(place, address, &rest) else {
+        let far = self.b.create_block();
+        let Some(first) = self.neighbours(place, address, &rest, far) else {
+            self.b.ins().jump(far, NONE);
+            self.start(far);
             let addresses = self.separate_clamped(place, address, &rest);
             let values = self.gather(place, addresses, into);
             into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
             return;
         };
-        let [near, far, end] = [(); 3].map(|()| self.b.create_block());
+        let end = self.b.create_block();
         let types: Vec<_> = into.iter().map(|(_, id)| vector_type(self.program.num(*id))).collect();
         types.iter().for_each(|ty| {
             self.b.append_block_param(end, *ty);
         });
-        self.b.ins().brif(all, near, NONE, far, NONE);
-        self.start(near);
         let stride = (rest[0].stride * self.scale(place.memory)) as i32;
         let values = match into {
             [(offset, id)] if stride == 4 && self.program.num(*id).bytes() == 4 => {
@@ -199,7 +215,7 @@ impl Emitter<'_, '_> {
         into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
     }
 
-    fn jump_with(&mut self, block: cranelift_codegen::ir::Block, values: &[Value]) {
+    fn jump_with(&mut self, block: Block, values: &[Value]) {
         let arguments: Vec<_> =
             values.iter().map(|value| cranelift_codegen::ir::BlockArg::Value(*value)).collect();
         self.b.ins().jump(block, &arguments);
@@ -227,15 +243,17 @@ impl Emitter<'_, '_> {
     /// Each lane reads its own place.
     fn gather(&mut self, place: &Place, addresses: Addresses, into: Leaves<'_>) -> Vec<Value> {
         let flags = self.load_flags(place.memory);
-        if let [(start, first), .., (last, _)] = into
-            && into.len() == 4
-            && *last == start + 12
-            && !matches!(place.memory, Memory::Array(_))
-        {
-            let at = (place.offset + start) as i32;
-            let ty = vector_type(self.program.num(*first));
+        if let (Some(tuple), false) = (rows::tuple(into), matches!(place.memory, Memory::Array(_))) {
+            let at = (place.offset + into[0].0) as i32;
+            let ty = vector_type(self.program.num(tuple[0]));
             let rows = addresses.map(|(address, offset)| self.b.ins().load(ty, flags, address, offset + at));
-            return self.transpose(rows).to_vec();
+            if self.rows.contains(tuple[0]) {
+                return rows.to_vec();
+            }
+            let columns = self.transpose(rows).into_iter().zip(tuple);
+            return columns
+                .map(|(column, id)| self.cast(vector_type(self.program.num(id)), column))
+                .collect();
         }
         into.iter()
             .map(|(offset, id)| {
@@ -269,7 +287,7 @@ impl Emitter<'_, '_> {
     }
 
     /// Four words out of two registers.
-    fn words(&mut self, a: Value, b: Value, words: [u8; 4]) -> Value {
+    pub(super) fn words(&mut self, a: Value, b: Value, words: [u8; 4]) -> Value {
         let bytes: Vec<u8> = words.iter().flat_map(|word| (0..4).map(move |byte| 4 * word + byte)).collect();
         let mask = self.b.func.dfg.immediates.push(bytes.as_slice().into());
         self.b.ins().shuffle(a, b, mask)
@@ -329,17 +347,19 @@ impl Emitter<'_, '_> {
     }
 
     fn store_apart(&mut self, place: &Place, address: Value, rest: &[Index], from: Leaves<'_>) {
+        let [far, end] = [(); 2].map(|()| self.b.create_block());
         let neighbours = match self.mask() {
-            None => self.neighbours(place, address, rest),
+            None => self.neighbours(place, address, rest, far),
             Some(_) => None,
         };
-        let Some((all, first)) = neighbours else {
+        let Some(first) = neighbours else {
+            self.b.ins().jump(far, NONE);
+            self.start(far);
             let addresses = self.separate(place, address, rest);
-            return self.scatter(place, addresses, from);
+            self.scatter(place, addresses, from);
+            self.b.ins().jump(end, NONE);
+            return self.start(end);
         };
-        let [near, far, end] = [(); 3].map(|()| self.b.create_block());
-        self.b.ins().brif(all, near, NONE, far, NONE);
-        self.start(near);
         let stride = (rest[0].stride * self.scale(place.memory)) as i32;
         self.store_near(place, first, stride, from);
         self.b.ins().jump(end, NONE);
@@ -360,9 +380,11 @@ impl Emitter<'_, '_> {
                 let value = self.vector(*id);
                 self.b.ins().store(flags(), value, first, at(*offset));
             }
-            [(start, a), (_, b), (_, c), (end, d)] if *end == start + 12 && plain => {
-                let columns = [a, b, c, d].map(|id| self.vector(*id));
-                let rows = self.transpose_any(columns);
+            [(start, first_id), ..] if rows::tuple(from).is_some() && plain => {
+                let registers: Vec<Value> = from.iter().map(|(_, id)| self.vector(*id)).collect();
+                let registers = [registers[0], registers[1], registers[2], registers[3]];
+                let whole = self.rows.contains(*first_id);
+                let rows = if whole { registers } else { self.transpose_any(registers) };
                 for (lane, row) in rows.into_iter().enumerate() {
                     self.b.ins().store(flags(), row, first, at(*start) + lane as i32 * stride);
                 }
@@ -382,6 +404,13 @@ impl Emitter<'_, '_> {
     }
 
     fn store_lane(&mut self, place: &Place, address: Value, offset: i32, from: Leaves<'_>, lane: u8) {
+        if let (Some(tuple), Some((start, _))) = (rows::tuple(from), from.first())
+            && self.rows.contains(tuple[0])
+        {
+            let row = self.row(tuple, lane);
+            self.b.ins().store(flags(), row, address, (place.offset + start) as i32 + offset);
+            return;
+        }
         for (leaf, id) in from {
             let num = self.program.num(*id);
             let at = self.lane_offset(place.memory, place.offset + leaf, num, lane.into()) + offset;
@@ -588,6 +617,15 @@ impl Emitter<'_, '_> {
             );
             self.b.ins().jump(end, NONE);
             self.start(end);
+            if let Some(id) = results.first().filter(|id| self.rows.contains(**id)) {
+                let id = Id(id.0);
+                let ty = vector_type(self.program.num(id));
+                let call = self.b.ins().stack_addr(types::I64, stack, 0);
+                let at = std::mem::offset_of!(ImageCall, results) as i32;
+                let row = self.b.ins().load(ty, flags(), call, at);
+                self.define(results[usize::from(lane)], Val::Vector(row));
+                continue;
+            }
             for (i, (id, lanes)) in results.iter().zip(&mut lanes).enumerate() {
                 let at = std::mem::offset_of!(ImageCall, results) as i32 + 4 * i as i32;
                 let ty = scalar_type(self.program.num(*id));
@@ -595,7 +633,7 @@ impl Emitter<'_, '_> {
                 lanes.push(self.b.ins().load(ty, flags(), call, at));
             }
         }
-        for (id, lanes) in results.iter().zip(lanes) {
+        for (id, lanes) in results.iter().zip(lanes).filter(|(_, lanes)| !lanes.is_empty()) {
             let val = match lanes[..] {
                 [a, b, c, d] => Val::Vector(self.gather_lanes(self.program.num(*id), [a, b, c, d])),
                 _ => Val::Scalar(lanes[0]),
@@ -629,8 +667,16 @@ impl Emitter<'_, '_> {
         };
         self.b.ins().store(flags(), sampler, call, std::mem::offset_of!(ImageCall, sampler) as i32);
         let zero = self.int(0);
+        let row = rows::stored_texel(fields).filter(|texel| self.rows.contains(texel[0]));
         for field in 0..helpers::field::COUNT {
             let at = std::mem::offset_of!(ImageCall, fields) as i32 + 4 * field as i32;
+            if let (Some(texel), helpers::field::VALUE) = (row, field) {
+                let row = self.row(texel, lane);
+                self.b.ins().store(flags(), row, call, at);
+            }
+            if row.is_some() && (helpers::field::VALUE..helpers::field::VALUE + 4).contains(&field) {
+                continue;
+            }
             let value = match fields.iter().find(|(at, _)| *at == field) {
                 Some((_, id)) => self.lane_of(*id, lane),
                 None => zero,

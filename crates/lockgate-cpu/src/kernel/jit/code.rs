@@ -8,8 +8,11 @@ use cranelift_frontend::{FunctionBuilder, Variable};
 
 use super::{
     super::number::Num,
+    counted::Counted,
     ir::{Id, Label, Program, Stmt, Var},
+    near::Near,
     plan::{Plan, Region, Step},
+    rows::Rows,
     shape::{Shape, Shapes},
 };
 
@@ -83,6 +86,8 @@ pub(super) struct Emitter<'a, 'f> {
     pub(super) b: FunctionBuilder<'f>,
     pub(super) program: &'a Program,
     pub(super) shapes: &'a Shapes,
+    pub(super) rows: &'a Rows,
+    pub(super) counted: &'a Counted,
     pub(super) plan: &'a Plan,
     pub(super) layout: &'a Scratch,
     pub(super) lanes: u32,
@@ -90,6 +95,8 @@ pub(super) struct Emitter<'a, 'f> {
     fields: Vec<(i32, Value)>,
     pub(super) slots: Vec<SlotValues>,
     pub(super) values: Vec<Option<Val>>,
+    /// What is known of those that vary as linear ones.
+    pub(super) nearly_linear: Vec<Option<Near>>,
     /// Values that are used outside the list that computes them.
     pub(super) escaping: Vec<Option<Variable>>,
     pub(super) vars: Vec<Variable>,
@@ -130,6 +137,8 @@ impl Scratch {
 pub(super) struct Variant<'a> {
     pub(super) program: &'a Program,
     pub(super) shapes: &'a Shapes,
+    pub(super) rows: &'a Rows,
+    pub(super) counted: &'a Counted,
     pub(super) plan: &'a Plan,
     pub(super) layout: &'a Scratch,
     pub(super) lanes: u32,
@@ -193,12 +202,15 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
         b,
         program: variant.program,
         shapes,
+        rows: variant.rows,
+        counted: variant.counted,
         plan: variant.plan,
         layout: variant.layout,
         lanes,
         fields,
         slots,
         values: vec![None; variant.program.ids.len()],
+        nearly_linear: vec![None; variant.program.ids.len()],
         escaping,
         vars,
         scopes: Vec::new(),
@@ -342,7 +354,9 @@ impl Emitter<'_, '_> {
                     let [header, exit] = [(); 2].map(|()| self.b.create_block());
                     self.b.ins().jump(header, NONE);
                     self.b.switch_to_block(header);
-                    self.poll();
+                    if !self.counted.is_short(*label) {
+                        self.poll();
+                    }
                     self.group_scope(*label, exit, body, header);
                     self.b.seal_block(header);
                     self.start(exit);
@@ -407,6 +421,7 @@ impl Emitter<'_, '_> {
                 *value = None;
             }
         }
+        self.nearly_linear.fill(None);
     }
 
     /// The body of a region. Those that leave it to labels outside go to its end.

@@ -37,6 +37,9 @@ impl Emitter<'_, '_> {
             Stmt::Let(id, op) => {
                 let val = self.op(*id, op);
                 self.define(*id, val);
+                if matches!(val, Val::Vector(_)) {
+                    self.find_near(*id, op);
+                }
             }
             Stmt::Set(var, id) => self.set(*var, *id),
             Stmt::Load { place, into, .. } => self.load(place, into),
@@ -208,7 +211,9 @@ impl Emitter<'_, '_> {
         let mask = own.then(|| self.new_mask(self.mask()));
         self.b.ins().jump(header, NONE);
         self.b.switch_to_block(header);
-        self.poll();
+        if !self.counted.is_short(label) {
+            self.poll();
+        }
         let full = !own && self.mask().is_none();
         self.scopes.push(Scope { label: Some(label), exit, mask, full });
         let reached = if own { self.by_mask(body) } else { self.list(body) };
@@ -277,9 +282,17 @@ impl Emitter<'_, '_> {
             return;
         }
         debug_assert_eq!(self.shapes.vars[var.at()], Shape::Varying);
-        let new = self.vector(id);
+        let row = self.rows.set(var, id);
+        let new = match row {
+            Some((lane, tuple)) => self.row(tuple, lane),
+            None => self.vector(id),
+        };
         let new = match self.mask_value() {
             Some(mask) => {
+                let mask = match row {
+                    Some((lane, _)) => self.spread_lane(mask, lane),
+                    None => mask,
+                };
                 let old = self.b.use_var(variable);
                 self.choose(mask, new, old)
             }

@@ -9,11 +9,11 @@ use naga::{AtomicFunction, MathFunction, Span};
 use super::super::number::Num;
 
 /// A scalar value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Id(pub(super) u32);
 
 /// A scalar variable of an invocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Var(pub(super) u32);
 
 /// A block or loop that can be left.

@@ -1,7 +1,7 @@
 //! How does a kernel become machine code?
 //!
 //! `lower` turns naga's functions into one tree of statements over scalars (`ir`); `shape` finds which values differ between
-//! invocations; `plan` puts the loops over invocations around stretches without barriers; `code`, `flow`, `ops` and
+//! invocations and `rows` which vectors stay as they lie in memory; `plan` puts the loops over invocations around stretches without barriers; `code`, `flow`, `ops` and
 //! `access` emit Cranelift's language. The result is one function that runs one workgroup.
 //!
 //! Two variants exist. The main one runs four invocations at once where the workgroup's width allows it. The
@@ -10,6 +10,7 @@
 
 mod access;
 mod code;
+mod counted;
 mod dynamic;
 mod expression;
 mod flow;
@@ -17,8 +18,10 @@ mod helpers;
 mod ir;
 mod lower;
 mod math;
+mod near;
 mod ops;
 mod plan;
+mod rows;
 mod shape;
 mod texture;
 mod tidy;
@@ -124,11 +127,23 @@ fn compile_variant(program: &Program, slots: usize, lanes: u32, partial: bool) -
             false => Refused::Unsupported("a barrier that depends on an array"),
         });
     }
+    let rows = if lanes == 4 { rows::find(program, &shapes) } else { rows::Rows::default() };
+    let counted = counted::find(program, &shapes);
     let plan = plan::plan(program, &shapes).map_err(Refused::Unsupported)?;
     let layout = Scratch::new(program, &plan, lanes)
         .ok_or(Refused::Unsupported("this much memory for invocations"))?;
     let scratch_bytes = layout.bytes;
-    let variant = Variant { program, shapes: &shapes, plan: &plan, layout: &layout, lanes, slots, partial };
+    let variant = Variant {
+        program,
+        shapes: &shapes,
+        rows: &rows,
+        counted: &counted,
+        plan: &plan,
+        layout: &layout,
+        lanes,
+        slots,
+        partial,
+    };
     let (module, entry) = assemble(&variant).map_err(Refused::Unsupported)?;
     Ok(Compiled { entry, scratch_bytes, module: Mutex::new(Some(module)) })
 }

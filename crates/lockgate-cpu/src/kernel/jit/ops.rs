@@ -14,6 +14,7 @@ use super::{
     code::{Emitter, Val, context, scalar_type, vector_type},
     helpers,
     ir::{Binary, Builtin, Id, Op, Unary},
+    rows::Tuple,
     shape::Shape,
 };
 
@@ -59,14 +60,17 @@ impl Emitter<'_, '_> {
         match self.get(id) {
             Val::Vector(value) => value,
             Val::Scalar(value) => self.spread(num, value),
-            Val::Linear(value) => {
-                let lanes = [0u32, 1, 2, 3].map(u32::to_le_bytes).concat();
-                let lanes = self.b.func.dfg.constants.insert(lanes.as_slice().into());
-                let lanes = self.b.ins().vconst(types::I32X4, lanes);
-                let start = self.b.ins().splat(types::I32X4, value);
-                self.b.ins().iadd(start, lanes)
-            }
+            Val::Linear(value) => self.rising(value),
         }
+    }
+
+    /// An integer that rises by one from lane to lane.
+    pub(super) fn rising(&mut self, start: Value) -> Value {
+        let lanes = [0u32, 1, 2, 3].map(u32::to_le_bytes).concat();
+        let lanes = self.b.func.dfg.constants.insert(lanes.as_slice().into());
+        let lanes = self.b.ins().vconst(types::I32X4, lanes);
+        let start = self.b.ins().splat(types::I32X4, start);
+        self.b.ins().iadd(start, lanes)
     }
 
     /// Puts scalars into the lanes of a register.
@@ -104,8 +108,44 @@ impl Emitter<'_, '_> {
                 let value = self.scalar_op(num, op, &operands);
                 if shape == Shape::Linear { Val::Linear(value) } else { Val::Scalar(value) }
             }
-            (Shape::Varying, _) => Val::Vector(self.vector_op(num, op)),
+            (Shape::Varying, _) => Val::Vector(match self.rows.of(id) {
+                Some((lane, Some(ops))) => self.row_op(num, &ops, lane),
+                _ => self.vector_op(num, op),
+            }),
         }
+    }
+
+    /// Computes the components of one lane.
+    fn row_op(&mut self, num: Num, ops: &[Op; 4], lane: u8) -> Value {
+        let operands = ops.map(|op| op.operands().collect::<Vec<_>>());
+        let values: Vec<Value> = (0..operands[0].len())
+            .map(|i| self.row([0, 1, 2, 3].map(|component| operands[component][i]), lane))
+            .collect();
+        self.componentwise(num, &ops[0], &values)
+    }
+
+    /// The components of a vector in one lane, in a form that [`rows`](super::rows) allows.
+    pub(super) fn row(&mut self, tuple: Tuple, lane: u8) -> Value {
+        if self.rows.contains(tuple[0]) {
+            return self.vector(tuple[usize::from(lane)]);
+        }
+        if tuple.iter().all(|id| *id == tuple[0]) {
+            let value = self.vector(tuple[0]);
+            return match self.get(tuple[0]) {
+                Val::Scalar(_) => value,
+                _ => self.spread_lane(value, lane),
+            };
+        }
+        let components = tuple.map(|id| self.scalar(id));
+        self.gather_lanes(self.program.num(tuple[0]), components)
+    }
+
+    /// One lane's word in all lanes.
+    pub(super) fn spread_lane(&mut self, value: Value, lane: u8) -> Value {
+        let ty = self.b.func.dfg.value_type(value);
+        let bytes = self.cast(types::I8X16, value);
+        let words = self.words(bytes, bytes, [lane; 4]);
+        self.cast(ty, words)
     }
 
     fn builtin(&mut self, builtin: Builtin) -> Value {
@@ -310,43 +350,34 @@ impl Emitter<'_, '_> {
                 self.scalar_binary(from, shift, a, b)
             }
             Op::Binary(Binary::Divide | Binary::Remainder, ..) if !from.is_float() => self.each_lane(num, op),
-            Op::Binary(op, a, b) => {
-                let (a, b) = (self.vector(a), self.vector(b));
-                self.vector_binary(from, op, a, b)
-            }
             Op::Unary(Unary::LeadingZeros | Unary::TrailingZeros | Unary::Ones | Unary::Reverse, _)
-            | Op::Call(..) => self.each_lane(num, op),
-            Op::Unary(Unary::Not, a) => {
-                let a = self.vector(a);
-                self.b.ins().bnot(a)
+            | Op::Call(..)
+            | Op::Builtin(_)
+            | Op::Get(_)
+            | Op::Length(_) => self.each_lane(num, op),
+            Op::Select(c, a, b) if matches!(self.get(c), Val::Scalar(_)) => {
+                let (c, a, b) = (self.scalar(c), self.vector(a), self.vector(b));
+                self.b.ins().select(c, a, b)
             }
-            Op::Unary(op, a) => {
-                let a = self.vector(a);
-                self.scalar_unary(num, op, a)
+            _ => {
+                let operands: Vec<Value> = op.operands().map(|id| self.vector(id)).collect();
+                self.componentwise(num, op, &operands)
             }
-            Op::Select(c, a, b) => {
-                let (a, b) = (self.vector(a), self.vector(b));
-                match self.get(c) {
-                    Val::Scalar(c) => self.b.ins().select(c, a, b),
-                    _ => {
-                        let c = self.vector(c);
-                        self.choose(c, a, b)
-                    }
-                }
-            }
-            Op::Fma(a, b, c) => {
-                let (a, b, c) = (self.vector(a), self.vector(b), self.vector(c));
-                self.b.ins().fma(a, b, c)
-            }
-            Op::Convert(a) => {
-                let a = self.vector(a);
-                self.vector_convert(from, num, a)
-            }
-            Op::Bits(a) => {
-                let a = self.vector(a);
-                self.cast(vector_type(num), a)
-            }
-            Op::Builtin(_) | Op::Get(_) | Op::Length(_) => self.each_lane(num, op),
+        }
+    }
+
+    /// Computes on whole registers with one instruction for all of a register, whatever its parts are.
+    fn componentwise(&mut self, num: Num, op: &Op, v: &[Value]) -> Value {
+        let from = self.operand_num(op);
+        match *op {
+            Op::Binary(op, ..) => self.vector_binary(from, op, v[0], v[1]),
+            Op::Unary(Unary::Not, _) => self.b.ins().bnot(v[0]),
+            Op::Unary(op, _) => self.scalar_unary(num, op, v[0]),
+            Op::Select(..) => self.choose(v[0], v[1], v[2]),
+            Op::Fma(..) => self.b.ins().fma(v[0], v[1], v[2]),
+            Op::Convert(_) => self.vector_convert(from, num, v[0]),
+            Op::Bits(_) => self.cast(vector_type(num), v[0]),
+            Op::Call(..) | Op::Builtin(_) | Op::Get(_) | Op::Length(_) => v[0],
         }
     }
 

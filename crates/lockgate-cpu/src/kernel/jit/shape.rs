@@ -7,6 +7,7 @@
 
 use naga::Span;
 
+use super::super::number::Num;
 use super::ir::{Binary, Builtin, Id, ImageOp, Memory, Op, Place, Program, Stmt, Var};
 
 /// How a value differs.
@@ -170,7 +171,7 @@ impl Walk<'_> {
     fn stmt(&mut self, stmt: &Stmt) {
         match stmt {
             Stmt::Let(id, op) => {
-                let shape = self.op(op);
+                let shape = self.op(self.program.num(*id), op);
                 self.set(*id, shape);
             }
             Stmt::Set(var, id) => {
@@ -231,12 +232,13 @@ impl Walk<'_> {
         }
     }
 
-    fn op(&self, op: &Op) -> Shape {
+    fn op(&self, num: Num, op: &Op) -> Shape {
         match *op {
             Op::Builtin(builtin) => self.builtin(builtin),
             Op::Get(var) => self.shapes.vars[var.at()],
             Op::Length(_) => Group,
             Op::Bits(a) => self.shape(a),
+            Op::Convert(a) if self.shape(a) == Linear && matches!(num, Num::I32 | Num::U32) => Linear,
             Op::Binary(Binary::Add, a, b) => match (self.shape(a), self.shape(b)) {
                 (Linear, other) | (other, Linear) if other.is_scalar() => Linear,
                 (a, b) => a.join(b),

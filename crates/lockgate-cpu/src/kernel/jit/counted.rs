@@ -1,0 +1,130 @@
+//! Which loops end soon, and how far do their counters go?
+//!
+//! A loop that counts a variable from one constant to another by a third needs no look at whether the launch is to be
+//! stopped, and inside it the counter needs no clamp. Only the plain form of `for` is recognized.
+
+use std::collections::HashMap;
+
+use super::{
+    super::number::Num,
+    ir::{Binary, Id, Label, Op, Program, Stmt, Var},
+    shape::Shapes,
+};
+
+/// Passes through a loop and those inside it that need no look at the stop flag.
+const PASSES_MAX: u64 = 4096;
+
+#[derive(Default)]
+pub(super) struct Counted {
+    /// Loops that end soon.
+    short: Vec<Label>,
+    /// Values that are below a constant, as unsigned integers.
+    below: HashMap<Id, u32>,
+}
+
+impl Counted {
+    pub(super) fn is_short(&self, label: Label) -> bool {
+        self.short.contains(&label)
+    }
+
+    /// Whether a value is always below `count`.
+    pub(super) fn is_below(&self, id: Id, count: u32) -> bool {
+        self.below.get(&id).is_some_and(|end| *end <= count)
+    }
+}
+
+pub(super) fn find(program: &Program, shapes: &Shapes) -> Counted {
+    let mut counted = Counted::default();
+    passes(program, shapes, &program.body, &mut counted);
+    counted
+}
+
+/// A loop from `start` up to below `end`.
+struct Counter {
+    var: Var,
+    end: u32,
+    passes: u64,
+    /// The statements between the test and the step.
+    inside: std::ops::Range<usize>,
+}
+
+/// The most passes that a list takes through loops, all told; `None` if that is not known.
+fn passes(program: &Program, shapes: &Shapes, list: &[Stmt], counted: &mut Counted) -> Option<u64> {
+    let mut total = Some(1u64);
+    for (i, stmt) in list.iter().enumerate() {
+        let mut inside = Some(1u64);
+        for inner in stmt.lists() {
+            let inner = passes(program, shapes, inner, counted);
+            inside = inside.zip(inner).and_then(|(a, b)| a.checked_add(b));
+        }
+        if let Stmt::Loop { label, body } = stmt {
+            let counter = counter(program, shapes, &list[..i], *label, body);
+            inside = counter.as_ref().zip(inside).and_then(|(counter, n)| counter.passes.checked_mul(n));
+            if inside.is_some_and(|n| n <= PASSES_MAX) {
+                counted.short.push(*label);
+            }
+            if let Some(counter) = counter {
+                body[counter.inside.clone()].iter().for_each(|stmt| find_below(stmt, &counter, counted));
+            }
+        }
+        total = total.zip(inside).and_then(|(a, b)| a.checked_add(b));
+    }
+    total
+}
+
+/// Notes the values of a counter inside its loop.
+fn find_below(stmt: &Stmt, counter: &Counter, counted: &mut Counted) {
+    let end = match *stmt {
+        Stmt::Let(_, Op::Get(var)) if var == counter.var => Some(counter.end),
+        Stmt::Let(_, Op::Bits(a) | Op::Convert(a)) => counted.below.get(&a).copied(),
+        _ => None,
+    };
+    if let (Stmt::Let(id, _), Some(end)) = (stmt, end) {
+        counted.below.insert(*id, end);
+    }
+    stmt.lists().flatten().for_each(|stmt| find_below(stmt, counter, counted));
+}
+
+fn counter(
+    program: &Program,
+    shapes: &Shapes,
+    before: &[Stmt],
+    label: Label,
+    body: &[Stmt],
+) -> Option<Counter> {
+    let computed = |id: Id| {
+        body.iter().find_map(|stmt| match stmt {
+            Stmt::Let(found, op) if *found == id => Some(*op),
+            _ => None,
+        })
+    };
+    let leaves = |list: &[Stmt]| matches!(list, [Stmt::Exit(to)] if *to == label);
+    // The test: all that comes before it computes values.
+    let test = body.iter().position(|stmt| !matches!(stmt, Stmt::Let(..)))?;
+    let Stmt::If { condition, accept, reject } = &body[test] else { return None };
+    let Op::Binary(Binary::Less, left, right) = computed(*condition)? else { return None };
+    let (Op::Get(var), Some(end)) = (computed(left)?, program.constant(right)) else { return None };
+    if !accept.is_empty() || !leaves(reject) || !shapes.vars[var.at()].is_scalar() {
+        return None;
+    }
+    // The only store: the variable and a constant.
+    let sets = |stmt: &Stmt| stmt.any(&mut |stmt| matches!(stmt, Stmt::Set(set, _) if *set == var));
+    let step_at = body.iter().position(sets)?;
+    let Stmt::Set(_, next) = body[step_at] else { return None };
+    let Op::Binary(Binary::Add, old, step) = computed(next)? else { return None };
+    let (Op::Get(stepped), Some(step)) = (computed(old)?, program.constant(step)) else { return None };
+    if stepped != var || body[step_at + 1..].iter().any(sets) || step_at < test {
+        return None;
+    }
+    // The start: the last statement before the loop that touches the variable.
+    let touches = |stmt: &&Stmt| stmt.any(&mut |stmt| stmt.variable() == Some(var));
+    let Stmt::Set(_, start) = before.iter().rev().find(touches)? else { return None };
+    let start = program.constant(*start)?;
+    let limit = u64::from(if program.vars[var.at()] == Num::I32 { i32::MAX as u32 } else { u32::MAX });
+    let integer = matches!(program.vars[var.at()], Num::I32 | Num::U32);
+    if !integer || step == 0 || step > limit || start > limit || end > limit - step {
+        return None;
+    }
+    let passes = end.saturating_sub(start).div_ceil(step) + 1;
+    Some(Counter { var, end: end as u32, passes, inside: test + 1..step_at })
+}
