@@ -334,6 +334,8 @@ impl Engine {
     ) {
         let Some((entry, resource)) = self.candidate(of, access, behind, pass, vertex) else { return };
         let recent = self.history == History::Recent;
+        self.recorded += 1;
+        self.wants_compaction |= self.recorded > self.record_at;
         let (start, end) = access.region.physical(&resource);
         let memory = &mut self.memories.memories[resource.memory.index()];
         let range = memory.segments_of(start, end);

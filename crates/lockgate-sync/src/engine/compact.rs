@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// Intervals in one set that first make the engine look.
 pub(crate) const FIRST: usize = 64;
+/// Recorded accesses that first make the engine look.
+pub(crate) const RECORDED_MIN: usize = 4096;
 /// Removed resources that make the engine look.
 pub(crate) const RETIRED_MAX: usize = 1024;
 
@@ -21,7 +23,9 @@ type Live = BTreeMap<Lane, Vec<u64>>;
 impl Engine {
     pub(crate) fn compact(&mut self) {
         self.wants_compaction = false;
+        self.recorded = 0;
         if self.history == History::Complete {
+            self.record_at = self.record_at.saturating_mul(2);
             self.compact_at = self.compact_at.saturating_mul(2);
             return;
         }
@@ -30,6 +34,7 @@ impl Engine {
         let mut filler = Filler { live: &live, done: BTreeMap::new(), most: 0 };
         self.each_set(&mut filler);
         self.compact_at = FIRST.max(filler.most * 2);
+        self.record_at = RECORDED_MIN.max(live.values().map(Vec::len).sum::<usize>() * 2);
         self.free_resources();
     }
 

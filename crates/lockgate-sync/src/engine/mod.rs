@@ -112,6 +112,9 @@ pub struct Engine {
     scratch: Scratch,
     wants_compaction: bool,
     compact_at: usize,
+    /// Accesses recorded since the last compaction, and how many of them are the next occasion.
+    recorded: usize,
+    record_at: usize,
 }
 
 /// What an engine has found out since it was last asked.
@@ -134,7 +137,8 @@ impl Engine {
     /// An engine without queues or resources.
     pub fn new(descriptor: EngineDescriptor) -> Engine {
         let EngineDescriptor { model, history } = descriptor;
-        Engine { model, history, compact_at: compact::FIRST, ..Engine::default() }
+        let (compact_at, record_at) = (compact::FIRST, compact::RECORDED_MIN);
+        Engine { model, history, compact_at, record_at, ..Engine::default() }
     }
 
     /// Adds a queue.
