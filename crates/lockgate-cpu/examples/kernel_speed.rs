@@ -176,6 +176,14 @@ fn main() -> std::io::Result<()> {
     writeln!(out, "  in Rust: {:?}", best(|| blur_bytes(std::hint::black_box(&bytes), &mut result)))?;
     let million = vec![1f32.to_bits(); 1 << 20];
     measure(&mut out, "saxpy", SAXPY, [1 << 14, 1, 1], &mut [million.clone(), million.clone()])?;
+    let x = vec![1f32; 1 << 20];
+    let mut y = x.clone();
+    let saxpy = || {
+        for (y, x) in y.iter_mut().zip(std::hint::black_box(&x)) {
+            *y += 2.5 * x;
+        }
+    };
+    writeln!(out, "  in Rust: {:?}", best(saxpy))?;
     measure(&mut out, "sums", SUMS, [1 << 12, 1, 1], &mut [million, vec![0; 1 << 12]])?;
     Ok(())
 }

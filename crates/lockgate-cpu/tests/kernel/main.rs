@@ -2,6 +2,8 @@
 
 mod algorithms;
 mod builtins;
+mod generate;
+mod generated;
 mod harness;
 mod memory;
 mod refusals;

@@ -238,45 +238,46 @@ impl Code {
     /// # Safety
     /// As [`super::Kernel::run`] asks; the launch fits the slots and the grid contains the groups.
     pub(super) unsafe fn run(&self, launch: &Launch<'_>, groups: Range<u64>) -> Outcome {
+        if groups.is_empty() {
+            return Outcome::Done;
+        }
         let mut workspace = self.workspace(launch);
-        let size = self.workgroup_size();
-        for index in groups {
+        let mut context = self.context(launch, &mut workspace);
+        context.group = group_at(launch.grid, groups.start);
+        for _ in groups {
             if launch.stop.load(Ordering::Relaxed) {
                 return Outcome::Stopped;
             }
-            let group = group_at(launch.grid, index);
-            let whole = launch.threads.is_none_or(|threads| {
-                (0..3).all(|i| (u64::from(group[i]) + 1) * u64::from(size[i]) <= u64::from(threads[i]))
-            });
-            let compiled = match if whole { Ok(&self.main) } else { self.edge() } {
-                Ok(compiled) => compiled,
-                Err(feature) => {
-                    return Outcome::Failed(format!("{feature} is not supported in part of a workgroup"));
-                }
-            };
-            // SAFETY: the caller's promise.
-            if unsafe { self.run_group(compiled, launch, &mut workspace, group) } != 0 {
+            let compiled =
+                match if self.is_whole(launch, context.group) { Ok(&self.main) } else { self.edge() } {
+                    Ok(compiled) => compiled,
+                    Err(feature) => {
+                        return Outcome::Failed(format!("{feature} is not supported in part of a workgroup"));
+                    }
+                };
+            // Filling nothing is not free: a masked store to an address without memory costs more than a small workgroup.
+            if !workspace.shared.is_empty() {
+                workspace.shared.fill(0);
+            }
+            let words = compiled.scratch_bytes.div_ceil(16) as usize;
+            if workspace.scratch.len() < words {
+                workspace.scratch.resize(words, 0);
+            }
+            context.shared = workspace.shared.as_mut_ptr().cast();
+            context.scratch = workspace.scratch.as_mut_ptr().cast();
+            // SAFETY: the code reads and writes what `context` points to within the sizes that it was compiled for: the
+            // bindings, which the caller answers for and `reflect::check` has measured, and this thread's workspace.
+            if unsafe { (compiled.entry)(&raw const context) } != 0 {
                 return Outcome::Stopped;
             }
+            context.group = next_group(launch.grid, context.group);
         }
         Outcome::Done
     }
 
-    /// # Safety
-    /// As for [`Self::run`].
-    unsafe fn run_group(
-        &self,
-        compiled: &Compiled,
-        launch: &Launch<'_>,
-        workspace: &mut Workspace,
-        group: [u32; 3],
-    ) -> u32 {
-        workspace.shared.fill(0);
-        let words = compiled.scratch_bytes.div_ceil(16) as usize;
-        if workspace.scratch.len() < words {
-            workspace.scratch.resize(words, 0);
-        }
-        let context = Context {
+    /// What all workgroups of a launch see.
+    fn context(&self, launch: &Launch<'_>, workspace: &mut Workspace) -> Context {
+        Context {
             slots: workspace.slots.as_ptr(),
             objects: launch.bindings.as_ptr(),
             shared: workspace.shared.as_mut_ptr().cast(),
@@ -284,12 +285,28 @@ impl Code {
             immediates: workspace.immediates.as_ptr(),
             constants: self.program.constants.as_ptr(),
             stop: launch.stop.as_ptr().cast(),
-            group,
+            group: [0; 3],
             grid: launch.grid,
             threads: launch.threads.unwrap_or([u32::MAX; 3]),
-        };
-        // SAFETY: the code reads and writes what `context` points to within the sizes that it was compiled for: the
-        // bindings, which the caller answers for and `reflect::check` has measured, and this thread's workspace.
-        unsafe { (compiled.entry)(&raw const context) }
+        }
+    }
+
+    /// Whether a workgroup has all of its invocations.
+    fn is_whole(&self, launch: &Launch<'_>, group: [u32; 3]) -> bool {
+        let size = self.workgroup_size();
+        launch.threads.is_none_or(|threads| {
+            (0..3).all(|i| (u64::from(group[i]) + 1) * u64::from(size[i]) <= u64::from(threads[i]))
+        })
+    }
+}
+
+/// The workgroup behind another one, x fastest. Behind the last one is none; it is never run.
+fn next_group(grid: [u32; 3], [x, y, z]: [u32; 3]) -> [u32; 3] {
+    if x + 1 < grid[0] {
+        [x + 1, y, z]
+    } else if y + 1 < grid[1] {
+        [0, y + 1, z]
+    } else {
+        [0, 0, z.wrapping_add(1)]
     }
 }

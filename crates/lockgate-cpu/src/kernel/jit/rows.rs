@@ -250,9 +250,8 @@ impl Finder<'_> {
         }
         let first = positions.into_iter().min_by_key(|at| at.1).unwrap_or(positions[0]);
         let operands = ops.map(|op| op.operands().collect::<Vec<_>>());
-        for i in 0..operands[0].len() {
-            self.pending.push(([0, 1, 2, 3].map(|k| operands[k][i]), group, first));
-        }
+        let tuples = (0..operands[0].len()).map(|i| [0, 1, 2, 3].map(|k| operands[k][i]));
+        self.pending.extend(tuples.map(|tuple| (tuple, group, first)));
         true
     }
 
@@ -278,8 +277,8 @@ impl Finder<'_> {
             self.grouped_gets[var.at()] += 1;
         }
         self.var_groups.push((vars, group));
-        for i in 0..sets[0].len() {
-            let [a, b, c, d] = [0, 1, 2, 3].map(|k| sets[k][i]);
+        for (i, a) in sets[0].iter().enumerate() {
+            let [b, c, d] = [1, 2, 3].map(|k| sets[k][i]);
             let tuple = [a.1, b.1, c.1, d.1];
             if !adjacent([a.0, b.0, c.0, d.0]) {
                 return false;
