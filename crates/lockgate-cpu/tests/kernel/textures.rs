@@ -91,8 +91,11 @@ fn storage_textures_of_each_format() {
 
 #[test]
 fn plain_texels_are_the_same_in_machine_code() {
-    for (name, format) in [("rgba8unorm", TexelFormat::Rgba8Unorm), ("rgba32float", TexelFormat::Rgba32Float)]
-    {
+    for (name, format) in [
+        ("rgba8unorm", TexelFormat::Rgba8Unorm),
+        ("rgba32float", TexelFormat::Rgba32Float),
+        ("r32float", TexelFormat::R32Float),
+    ] {
         // The width leaves a quad half outside; one store is whole, one was taken apart.
         let source = format!(
             "@group(0) @binding(0) var from_image: texture_2d<f32>;
@@ -124,7 +127,7 @@ fn plain_texels_are_the_same_in_machine_code() {
         for (result, (engine, lanes)) in results.iter().zip(ENGINES) {
             // The sign of a NaN is nobody's business.
             let plain = |bytes: &Vec<u8>| match format {
-                TexelFormat::Rgba32Float => {
+                TexelFormat::Rgba32Float | TexelFormat::R32Float => {
                     to_f32s(bytes).iter().map(|v| if v.is_nan() { 0 } else { v.to_bits() }).collect()
                 }
                 _ => to_u32s(bytes),

@@ -61,6 +61,7 @@ pub(super) struct Plane {
 pub(super) mod plane {
     pub(in super::super) const RGBA8_UNORM: u32 = 1;
     pub(in super::super) const RGBA32_FLOAT: u32 = 2;
+    pub(in super::super) const R32_FLOAT: u32 = 3;
 }
 
 /// The registers with a [`Plane`].

@@ -92,14 +92,17 @@ impl Emitter<'_, '_> {
     }
 
     /// Blocks for each format that machine code knows; others go to `slow`.
-    fn by_format(&mut self, plane: &PlaneValues, slow: Block) -> [Block; 2] {
-        let [bytes, not_bytes, floats] = [(); 3].map(|()| self.b.create_block());
-        let is_bytes = self.b.ins().icmp_imm_s(IntCC::Equal, plane.format, i64::from(plane::RGBA8_UNORM));
-        self.b.ins().brif(is_bytes, bytes, NONE, not_bytes, NONE);
-        self.start(not_bytes);
-        let is_floats = self.b.ins().icmp_imm_s(IntCC::Equal, plane.format, i64::from(plane::RGBA32_FLOAT));
-        self.b.ins().brif(is_floats, floats, NONE, slow, NONE);
-        [bytes, floats]
+    fn by_format(&mut self, plane: &PlaneValues, slow: Block) -> [Block; 3] {
+        [plane::RGBA8_UNORM, plane::RGBA32_FLOAT, plane::R32_FLOAT].map(|format| {
+            let found = self.b.create_block();
+            let other = if format == plane::R32_FLOAT { slow } else { self.b.create_block() };
+            let same = self.b.ins().icmp_imm_s(IntCC::Equal, plane.format, i64::from(format));
+            self.b.ins().brif(same, found, NONE, other, NONE);
+            if other != slow {
+                self.start(other);
+            }
+            found
+        })
     }
 
     /// Each lane's texel of a texture of floats.
@@ -107,7 +110,7 @@ impl Emitter<'_, '_> {
         let [slow, end] = [(); 2].map(|()| self.b.create_block());
         let rows = [(); 4].map(|()| self.b.append_block_param(end, types::F32X4));
         self.all_inside(plane, at, slow);
-        let [bytes, floats] = self.by_format(plane, slow);
+        let [bytes, floats, single] = self.by_format(plane, slow);
         self.start(bytes);
         let texels = self.texels(slot, plane, at, 4).map(|texel| {
             let word = self.b.ins().load(types::I32, flags(), texel, 0);
@@ -117,6 +120,15 @@ impl Emitter<'_, '_> {
         self.start(floats);
         let texels = self.texels(slot, plane, at, 16);
         let texels = texels.map(|texel| self.b.ins().load(types::F32X4, flags(), texel, 0));
+        self.jump_rows(end, texels);
+        self.start(single);
+        let missing = [0f32, 0.0, 0.0, 1.0].map(f32::to_le_bytes).concat();
+        let missing = self.b.func.dfg.constants.insert(missing.as_slice().into());
+        let missing = self.b.ins().vconst(types::F32X4, missing);
+        let texels = self.texels(slot, plane, at, 4).map(|texel| {
+            let red = self.b.ins().load(types::F32, flags(), texel, 0);
+            self.b.ins().insertlane(missing, red, 0)
+        });
         self.jump_rows(end, texels);
         self.b.set_cold_block(slow);
         self.start(slow);
@@ -176,15 +188,19 @@ impl Emitter<'_, '_> {
     ) {
         let [slow, end] = [(); 2].map(|()| self.b.create_block());
         self.all_inside(plane, at, slow);
-        let [bytes, floats] = self.by_format(plane, slow);
-        for (block, size) in [(bytes, 4), (floats, 16)] {
+        let [bytes, floats, single] = self.by_format(plane, slow);
+        for (block, size) in [(bytes, 4), (floats, 16), (single, 4)] {
             self.start(block);
             let mut registers = texel.map(|id| self.vector(id));
             if !self.rows.contains(texel[0]) {
                 registers = self.transpose(registers);
             }
             for (address, row) in self.texels(slot, plane, at, size).into_iter().zip(registers) {
-                let value = if size == 4 { self.encode(row) } else { row };
+                let value = match block {
+                    _ if block == bytes => self.encode(row),
+                    _ if block == single => self.b.ins().extractlane(row, 0),
+                    _ => row,
+                };
                 self.b.ins().store(flags(), value, address, 0);
             }
             self.b.ins().jump(end, NONE);

@@ -314,6 +314,7 @@ fn texture_slot(texture: &TextureBinding) -> Slot {
     let format = match texture.format {
         TexelFormat::Rgba8Unorm => code::plane::RGBA8_UNORM,
         TexelFormat::Rgba32Float => code::plane::RGBA32_FLOAT,
+        TexelFormat::R32Float => code::plane::R32_FLOAT,
         _ => 0,
     };
     match texture.levels.first() {
