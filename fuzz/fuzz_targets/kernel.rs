@@ -7,6 +7,7 @@
 mod generate;
 #[path = "../../crates/lockgate-cpu/tests/kernel/generated.rs"]
 mod generated;
+#[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../../crates/lockgate-cpu/tests/kernel/harness.rs"]
 mod harness;
 

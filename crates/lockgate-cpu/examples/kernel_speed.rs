@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lockgate_cpu::kernel::{Binding, BufferBinding, Engine, Kernel, KernelDescriptor, Lanes, Launch};
+use lockgate_cpu::kernel::{
+    Binding, BufferBinding, Engine, Kernel, KernelDescriptor, Lanes, Launch, LevelLayout, TextureBinding,
+    TextureDimension, texel::TexelFormat,
+};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 const SIDE: usize = 1024;
@@ -49,6 +52,22 @@ const SAXPY: &str = "
     @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         if (id.x >= arrayLength(&y)) { return; }
         y[id.x] = 2.5 * x[id.x] + y[id.x];
+    }";
+
+const TEXELS: &str = "
+    const WEIGHTS = array<f32, 9>(0.0162162, 0.054054, 0.1216216, 0.1945946, 0.227027, 0.1945946, 0.1216216, 0.054054, 0.0162162);
+    @group(0) @binding(0) var source: texture_2d<f32>;
+    @group(0) @binding(1) var result: texture_storage_2d<FORMAT, write>;
+    @compute @workgroup_size(16, 4) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+        let size = vec2<i32>(textureDimensions(source));
+        let at = vec2<i32>(id.xy);
+        if (any(at >= size)) { return; }
+        var sum = vec4<f32>();
+        for (var d = 0; d < 9; d++) {
+            let x = clamp(at.x + d - 4, 0, size.x - 1);
+            sum += textureLoad(source, vec2(x, at.y), 0) * WEIGHTS[d];
+        }
+        textureStore(result, at, sum);
     }";
 
 const SUMS: &str = "
@@ -96,17 +115,49 @@ fn measure(
     grid: [u32; 3],
     buffers: &mut [Vec<u32>],
 ) -> std::io::Result<()> {
-    let bindings: Vec<Binding> = buffers
-        .iter_mut()
-        .map(|b| Binding::Buffer(BufferBinding { ptr: b.as_mut_ptr().cast(), len: 4 * b.len() as u64 }))
-        .collect();
+    let buffer = |b: &mut Vec<u32>| BufferBinding { ptr: b.as_mut_ptr().cast(), len: 4 * b.len() as u64 };
+    let bindings: Vec<Binding> = buffers.iter_mut().map(|b| Binding::Buffer(buffer(b))).collect();
+    measure_bound(out, name, source, grid, &bindings)
+}
+
+/// A blur of one texture into another.
+fn measure_textures(
+    out: &mut impl Write,
+    name: &str,
+    format: TexelFormat,
+    textures: &mut [Vec<u32>; 2],
+) -> std::io::Result<()> {
+    let side = SIDE as u32;
+    let row_pitch = u64::from(format.bytes() * side);
+    let bindings = textures.each_mut().map(|texels| {
+        let level = LevelLayout {
+            ptr: texels.as_mut_ptr().cast(),
+            width: side,
+            height: side,
+            depth_or_layers: 1,
+            row_pitch,
+            slice_pitch: row_pitch * u64::from(side),
+        };
+        Binding::Texture(TextureBinding { format, dimension: TextureDimension::D2, levels: vec![level] })
+    });
+    let source = TEXELS.replace("FORMAT", name);
+    measure_bound(out, name, &source, [side / 16, side / 4, 1], &bindings)
+}
+
+fn measure_bound(
+    out: &mut impl Write,
+    name: &str,
+    source: &str,
+    grid: [u32; 3],
+    bindings: &[Binding],
+) -> std::io::Result<()> {
     if std::env::args().nth(1).is_some_and(|only| only != name) {
         return Ok(());
     }
     for lanes in [Lanes::One, Lanes::Four] {
         let Some((kernel, compiled)) = compile(source, Engine::Jit, lanes) else { continue };
         let stop = AtomicBool::new(false);
-        let launch = Launch { grid, threads: None, bindings: &bindings, immediates: &[], stop: &stop };
+        let launch = Launch { grid, threads: None, bindings, immediates: &[], stop: &stop };
         let groups: u64 = grid.iter().map(|n| u64::from(*n)).product();
         let time = best(|| {
             // SAFETY: the buffers outlive the call, and nothing else uses them.
@@ -165,6 +216,8 @@ fn main() -> std::io::Result<()> {
     let words: Vec<u32> = pixels.iter().flatten().map(|v| v.to_bits()).collect();
     let params = vec![SIDE as u32, SIDE as u32];
     let side = SIDE as u32;
+    measure_textures(&mut out, "rgba32float", TexelFormat::Rgba32Float, &mut [words.clone(), words.clone()])?;
+    measure_textures(&mut out, "rgba8unorm", TexelFormat::Rgba8Unorm, &mut [words.clone(), words.clone()])?;
     let mut buffers = [words.clone(), vec![0; words.len()], params.clone()];
     measure(&mut out, "vectors", VECTORS, [side / 64, side, 1], &mut buffers)?;
     let mut result = vec![[0f32; 4]; SIDE * SIDE];

@@ -51,6 +51,7 @@ fn storage_textures_of_each_format() {
         ("rgba16float", "f32", TexelFormat::Rgba16Float),
         ("rgba16uint", "u32", TexelFormat::Rgba16Uint),
         ("rgba32float", "f32", TexelFormat::Rgba32Float),
+        ("rgba32float", "f32", TexelFormat::Rgba32Float),
         ("rgb10a2unorm", "f32", TexelFormat::Rgb10a2Unorm),
         ("rg11b10ufloat", "f32", TexelFormat::Rg11b10Ufloat),
     ];
@@ -84,6 +85,58 @@ fn storage_textures_of_each_format() {
                 };
                 assert_eq!(texel(&got, x, y), expected, "{name} {engine:?} {lanes:?} {x} {y}");
             }
+        }
+    }
+}
+
+#[test]
+fn plain_texels_are_the_same_in_machine_code() {
+    for (name, format) in [
+        ("rgba8unorm", TexelFormat::Rgba8Unorm),
+        ("rgba32float", TexelFormat::Rgba32Float),
+        ("r32float", TexelFormat::R32Float),
+    ] {
+        // The width leaves a quad half outside; one store is whole, one was taken apart.
+        let source = format!(
+            "@group(0) @binding(0) var from_image: texture_2d<f32>;
+            @group(0) @binding(1) var whole: texture_storage_2d<{name}, write>;
+            @group(0) @binding(2) var apart: texture_storage_2d<{name}, write>;
+            @compute @workgroup_size(4, 2) fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
+                let at = vec2<i32>(id.xy);
+                let texel = textureLoad(from_image, at, 0) + textureLoad(from_image, at - vec2(3, 1), 0);
+                textureStore(whole, at, texel * 1.5 - vec4(0.2, 0.0, 0.5, 0.1));
+                let odd = textureLoad(from_image, vec2(at.x, 9 - at.y), 0);
+                textureStore(apart, at, vec4(odd.w / (f32(id.x) - 2.0), sqrt(odd.x - 0.3), odd.y, 1.0));
+            }}"
+        );
+        let texels: Vec<u8> = (0..60u32)
+            .flat_map(|i| format.encode([i * 4, i * 3, i * 2, i].map(|v| (v as f32 / 200.0).to_bits())))
+            .enumerate()
+            .filter(|(i, _)| i % 16 < format.bytes() as usize)
+            .map(|(_, byte)| byte)
+            .collect();
+        let results = ENGINES.map(|(engine, lanes)| {
+            let mut memories =
+                [&texels, &vec![9; texels.len()], &vec![9; texels.len()]].map(|b| Memory::new(b));
+            let bindings =
+                memories.each_mut().map(|memory| texture(memory, format, TextureDimension::D2, [10, 6, 1]));
+            run(&source, engine, lanes, &bindings, [3, 4, 1]);
+            memories.map(|mut memory| memory.bytes())
+        });
+        assert_ne!(results[0][1], vec![9; texels.len()]);
+        for (result, (engine, lanes)) in results.iter().zip(ENGINES) {
+            // The sign of a NaN is nobody's business.
+            let plain = |bytes: &Vec<u8>| match format {
+                TexelFormat::Rgba32Float | TexelFormat::R32Float => {
+                    to_f32s(bytes).iter().map(|v| if v.is_nan() { 0 } else { v.to_bits() }).collect()
+                }
+                _ => to_u32s(bytes),
+            };
+            assert_eq!(
+                result.each_ref().map(plain),
+                results[0].each_ref().map(plain),
+                "{name} {engine:?} {lanes:?}"
+            );
         }
     }
 }

@@ -9,8 +9,7 @@ use naga::AtomicFunction;
 use super::{
     super::number::Num,
     code::{Emitter, NONE, Val, constant_flags, context, flags, scalar_type, vector_type},
-    helpers::{self, ImageCall},
-    ir::{Bound, Id, ImageOp, Index, Memory, Place},
+    ir::{Bound, Id, Index, Memory, Place},
     rows,
     shape::Shape,
 };
@@ -270,7 +269,7 @@ impl Emitter<'_, '_> {
     }
 
     /// Rows become columns.
-    fn transpose(&mut self, rows: [Value; 4]) -> [Value; 4] {
+    pub(super) fn transpose(&mut self, rows: [Value; 4]) -> [Value; 4] {
         let ty = self.b.func.dfg.value_type(rows[0]);
         let [a, b, c, d] = rows.map(|row| self.cast(types::I8X16, row));
         let low_words = [0, 4, 1, 5];
@@ -582,106 +581,5 @@ impl Emitter<'_, '_> {
             },
         };
         self.b.ins().atomic_rmw(types::I32, flags(), op, address, value)
-    }
-
-    pub(super) fn image(
-        &mut self,
-        op: ImageOp,
-        (slot, sampler): (u32, Option<u32>),
-        fields: &[(usize, Id)],
-        results: &[Id],
-    ) {
-        let together = op != ImageOp::Store && results.iter().all(|id| self.shapes.ids[id.at()].is_scalar());
-        let objects = self.field(context!(objects));
-        let mut lanes: Vec<Vec<Value>> = vec![Vec::new(); results.len()];
-        let count = if together { 1 } else { self.lanes as u8 };
-        let bits = if together { None } else { self.mask_value().map(|mask| self.bits(mask)) };
-        let stack = self.call_slot();
-        for lane in 0..count {
-            let [go, end] = [(); 2].map(|()| self.b.create_block());
-            match bits {
-                Some(bits) => self.if_bit(bits, lane.into(), go, end),
-                None => {
-                    self.b.ins().jump(go, NONE);
-                }
-            }
-            self.start(go);
-            let call = self.b.ins().stack_addr(types::I64, stack, 0);
-            self.fill_call(call, objects, (slot, sampler), fields, lane);
-            let number = self.int(op as u32);
-            self.call_helper(
-                helpers::image as *const () as usize,
-                &[types::I32, types::I64],
-                false,
-                &[number, call],
-            );
-            self.b.ins().jump(end, NONE);
-            self.start(end);
-            if let Some(id) = results.first().filter(|id| self.rows.contains(**id)) {
-                let id = Id(id.0);
-                let ty = vector_type(self.program.num(id));
-                let call = self.b.ins().stack_addr(types::I64, stack, 0);
-                let at = std::mem::offset_of!(ImageCall, results) as i32;
-                let row = self.b.ins().load(ty, flags(), call, at);
-                self.define(results[usize::from(lane)], Val::Vector(row));
-                continue;
-            }
-            for (i, (id, lanes)) in results.iter().zip(&mut lanes).enumerate() {
-                let at = std::mem::offset_of!(ImageCall, results) as i32 + 4 * i as i32;
-                let ty = scalar_type(self.program.num(*id));
-                let call = self.b.ins().stack_addr(types::I64, stack, 0);
-                lanes.push(self.b.ins().load(ty, flags(), call, at));
-            }
-        }
-        for (id, lanes) in results.iter().zip(lanes).filter(|(_, lanes)| !lanes.is_empty()) {
-            let val = match lanes[..] {
-                [a, b, c, d] => Val::Vector(self.gather_lanes(self.program.num(*id), [a, b, c, d])),
-                _ => Val::Scalar(lanes[0]),
-            };
-            self.define(*id, val);
-        }
-    }
-
-    fn call_slot(&mut self) -> cranelift_codegen::ir::StackSlot {
-        use cranelift_codegen::ir::{StackSlotData, StackSlotKind};
-        let bytes = size_of::<ImageCall>() as u32;
-        self.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4))
-    }
-
-    /// Writes the operands of one lane's call.
-    fn fill_call(
-        &mut self,
-        call: Value,
-        objects: Value,
-        (slot, sampler): (u32, Option<u32>),
-        fields: &[(usize, Id)],
-        lane: u8,
-    ) {
-        use super::super::binding::Binding;
-        let object = |slot: u32| i64::from(slot) * size_of::<Binding>() as i64;
-        let texture = self.b.ins().iadd_imm_s(objects, object(slot));
-        self.b.ins().store(flags(), texture, call, std::mem::offset_of!(ImageCall, texture) as i32);
-        let sampler = match sampler {
-            Some(slot) => self.b.ins().iadd_imm_s(objects, object(slot)),
-            None => self.b.ins().iconst(types::I64, 0),
-        };
-        self.b.ins().store(flags(), sampler, call, std::mem::offset_of!(ImageCall, sampler) as i32);
-        let zero = self.int(0);
-        let row = rows::stored_texel(fields).filter(|texel| self.rows.contains(texel[0]));
-        for field in 0..helpers::field::COUNT {
-            let at = std::mem::offset_of!(ImageCall, fields) as i32 + 4 * field as i32;
-            if let (Some(texel), helpers::field::VALUE) = (row, field) {
-                let row = self.row(texel, lane);
-                self.b.ins().store(flags(), row, call, at);
-            }
-            if row.is_some() && (helpers::field::VALUE..helpers::field::VALUE + 4).contains(&field) {
-                continue;
-            }
-            let value = match fields.iter().find(|(at, _)| *at == field) {
-                Some((_, id)) => self.lane_of(*id, lane),
-                None => zero,
-            };
-            self.b.ins().store(flags(), value, call, at);
-        }
     }
 }

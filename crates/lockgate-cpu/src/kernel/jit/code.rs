@@ -42,6 +42,35 @@ pub(super) struct Slot {
     pub(super) count: u32,
     /// How many of them have three more behind: from there, four lanes find all of theirs.
     pub(super) whole_quads: u32,
+    /// Of a texture; its texels start at `pointer`.
+    pub(super) plane: Plane,
+}
+
+/// What machine code knows of the largest level of a 2D texture.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct Plane {
+    pub(super) row_pitch: u64,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    /// One of [`plane`]; zero if machine code does not know it.
+    pub(super) format: u32,
+}
+
+/// Formats of a [`Plane`].
+pub(super) mod plane {
+    pub(in super::super) const RGBA8_UNORM: u32 = 1;
+    pub(in super::super) const RGBA32_FLOAT: u32 = 2;
+    pub(in super::super) const R32_FLOAT: u32 = 3;
+}
+
+/// The registers with a [`Plane`].
+#[derive(Clone, Copy)]
+pub(super) struct PlaneValues {
+    pub(super) row_pitch: Value,
+    pub(super) width: Value,
+    pub(super) height: Value,
+    pub(super) format: Value,
 }
 
 /// The registers with a [`Slot`].
@@ -50,6 +79,8 @@ pub(super) struct SlotValues {
     pub(super) pointer: Value,
     pub(super) count: Value,
     pub(super) whole_quads: Value,
+    /// If it is a texture.
+    pub(super) plane: Option<PlaneValues>,
 }
 
 /// Offset of a field of [`Context`].
@@ -197,7 +228,7 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
         })
         .collect();
     let fields = load_fields(&mut b, context);
-    let slots = load_slots(&mut b, &fields, variant.slots);
+    let slots = load_slots(&mut b, &fields, variant);
     let mut emitter = Emitter {
         b,
         program: variant.program,
@@ -250,16 +281,44 @@ fn load_fields(b: &mut FunctionBuilder<'_>, context: Value) -> Vec<(i32, Value)>
     fields
 }
 
-fn load_slots(b: &mut FunctionBuilder<'_>, fields: &[(i32, Value)], count: usize) -> Vec<SlotValues> {
+fn load_slots(
+    b: &mut FunctionBuilder<'_>,
+    fields: &[(i32, Value)],
+    variant: &Variant<'_>,
+) -> Vec<SlotValues> {
+    use std::mem::offset_of;
+    let mut textures = vec![false; variant.slots];
+    let mut find = |stmt: &Stmt| {
+        if let Stmt::Image { slot, .. } = stmt {
+            textures[*slot as usize] = true;
+        }
+        false
+    };
+    variant.program.body.iter().for_each(|stmt| {
+        stmt.any(&mut find);
+    });
     let table = fields[0].1;
     let mut load = |ty, slot: usize, offset: usize| {
         b.ins().load(ty, flags(), table, (slot * size_of::<Slot>() + offset) as i32)
     };
-    (0..count)
-        .map(|slot| SlotValues {
-            pointer: load(types::I64, slot, std::mem::offset_of!(Slot, pointer)),
-            count: load(types::I32, slot, std::mem::offset_of!(Slot, count)),
-            whole_quads: load(types::I32, slot, std::mem::offset_of!(Slot, whole_quads)),
+    let mut plane = |slot: usize, field: usize, ty| load(ty, slot, offset_of!(Slot, plane) + field);
+    let planes: Vec<Option<PlaneValues>> = (0..variant.slots)
+        .map(|slot| {
+            textures[slot].then(|| PlaneValues {
+                row_pitch: plane(slot, offset_of!(Plane, row_pitch), types::I64),
+                width: plane(slot, offset_of!(Plane, width), types::I32),
+                height: plane(slot, offset_of!(Plane, height), types::I32),
+                format: plane(slot, offset_of!(Plane, format), types::I32),
+            })
+        })
+        .collect();
+    let slots = planes.into_iter().enumerate();
+    slots
+        .map(|(slot, plane)| SlotValues {
+            pointer: load(types::I64, slot, offset_of!(Slot, pointer)),
+            count: load(types::I32, slot, offset_of!(Slot, count)),
+            whole_quads: load(types::I32, slot, offset_of!(Slot, whole_quads)),
+            plane,
         })
         .collect()
 }

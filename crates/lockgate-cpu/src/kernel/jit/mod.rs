@@ -1,8 +1,8 @@
 //! How does a kernel become machine code?
 //!
 //! `lower` turns naga's functions into one tree of statements over scalars (`ir`); `shape` finds which values differ between
-//! invocations and `rows` which vectors stay as they lie in memory; `plan` puts the loops over invocations around stretches without barriers; `code`, `flow`, `ops` and
-//! `access` emit Cranelift's language. The result is one function that runs one workgroup.
+//! invocations and `rows` which vectors stay as they lie in memory; `plan` puts the loops over invocations around stretches without barriers; `code`, `flow`, `ops`,
+//! `access` and `image` emit Cranelift's language. The result is one function that runs one workgroup.
 //!
 //! Two variants exist. The main one runs four invocations at once where the workgroup's width allows it. The
 //! edge variant runs one at a time and leaves out those beyond `Launch::threads`; it is compiled when a launch first needs
@@ -15,6 +15,7 @@ mod dynamic;
 mod expression;
 mod flow;
 mod helpers;
+mod image;
 mod ir;
 mod lower;
 mod math;
@@ -39,12 +40,13 @@ use naga::Span;
 
 use super::{
     Lanes,
-    binding::{Binding, Launch, Outcome},
+    binding::{Binding, Launch, Outcome, TextureBinding, TextureDimension},
     group_at,
     number::Num,
     reflect::Globals,
+    texel::TexelFormat,
 };
-use code::{Context, Scratch, Slot, Variant};
+use code::{Context, Plane, Scratch, Slot, Variant};
 use ir::Program;
 
 /// Why there is no machine code.
@@ -214,13 +216,16 @@ impl Code {
 
     fn workspace(&self, launch: &Launch<'_>) -> Workspace {
         let slot = |(binding, tail): (&Binding, &Option<(u32, u32)>)| {
-            let Binding::Buffer(buffer) = binding else {
-                return Slot { pointer: std::ptr::null_mut(), count: 0, whole_quads: 0 };
+            let buffer = match binding {
+                Binding::Buffer(buffer) => buffer,
+                Binding::Texture(texture) => return texture_slot(texture),
+                Binding::Sampler(_) => return no_slot(),
             };
             let (offset, stride) =
                 tail.map_or((0, 1), |(offset, stride)| (u64::from(offset), u64::from(stride)));
             let count = (buffer.len.saturating_sub(offset) / stride).min(u32::MAX.into()) as u32;
-            Slot { pointer: buffer.ptr, count, whole_quads: count.saturating_sub(3) }
+            let whole_quads = count.saturating_sub(3);
+            Slot { pointer: buffer.ptr, count, whole_quads, plane: Plane::default() }
         };
         let mut immediates = vec![0; self.program.immediate_bytes as usize];
         let given = immediates.len().min(launch.immediates.len());
@@ -297,6 +302,28 @@ impl Code {
         launch.threads.is_none_or(|threads| {
             (0..3).all(|i| (u64::from(group[i]) + 1) * u64::from(size[i]) <= u64::from(threads[i]))
         })
+    }
+}
+
+fn no_slot() -> Slot {
+    Slot { pointer: std::ptr::null_mut(), count: 0, whole_quads: 0, plane: Plane::default() }
+}
+
+/// What machine code knows of a texture; nothing if its texels are left to Rust.
+fn texture_slot(texture: &TextureBinding) -> Slot {
+    let format = match texture.format {
+        TexelFormat::Rgba8Unorm => code::plane::RGBA8_UNORM,
+        TexelFormat::Rgba32Float => code::plane::RGBA32_FLOAT,
+        TexelFormat::R32Float => code::plane::R32_FLOAT,
+        _ => 0,
+    };
+    match texture.levels.first() {
+        Some(level) if texture.dimension == TextureDimension::D2 && level.depth_or_layers > 0 => {
+            let plane =
+                Plane { row_pitch: level.row_pitch, width: level.width, height: level.height, format };
+            Slot { pointer: level.ptr, plane, ..no_slot() }
+        }
+        _ => no_slot(),
     }
 }
 

@@ -1,0 +1,347 @@
+//! How texels are read and written: plain views in machine code, everything else by calls into Rust.
+//!
+//! What a view looks like is known only when a kernel is launched. For four lanes inside the largest level of a 2D
+//! texture of a common format the texels are converted in place; the format is looked at once for all four.
+
+use cranelift_codegen::ir::{
+    Block, BlockArg, InstBuilder, Value,
+    condcodes::{FloatCC, IntCC},
+    types,
+};
+
+use super::{
+    super::number::Num,
+    code::{Emitter, NONE, PlaneValues, Val, context, flags, plane, scalar_type, vector_type},
+    helpers::{self, ImageCall, field},
+    ir::{Id, ImageOp},
+    rows,
+    shape::Shape,
+};
+
+/// Operands of a call, by field.
+type Fields<'a> = &'a [(usize, Id)];
+
+impl Emitter<'_, '_> {
+    pub(super) fn image(
+        &mut self,
+        op: ImageOp,
+        (slot, sampler): (u32, Option<u32>),
+        fields: Fields<'_>,
+        results: &[Id],
+    ) {
+        let wide = self.lanes == 4 && results.iter().all(|id| self.shapes.ids[id.at()] == Shape::Varying);
+        let floats = |this: &Self, ids: &[Id]| ids.iter().all(|id| this.program.num(*id) == Num::F32);
+        let at = self.plane_coordinates(fields).zip(self.slots[slot as usize].plane);
+        match (op, at, <[Id; 4]>::try_from(results)) {
+            (ImageOp::Load, Some((at, plane)), Ok(results)) if wide && floats(self, &results) => {
+                let rows = self.load_texels(slot, &plane, at, fields);
+                self.define_rows(results, rows);
+            }
+            (_, _, Ok(results)) if wide => {
+                let rows = self.call_for_rows(op, (slot, sampler), fields, self.program.num(results[0]));
+                self.define_rows(results, rows);
+            }
+            (ImageOp::Store, Some((at, plane)), _) if wide && self.mask().is_none() => {
+                match rows::stored_texel(fields).filter(|texel| floats(self, texel)) {
+                    Some(texel) => self.store_texels(slot, &plane, at, fields, texel),
+                    None => self.call_for_scalars(op, (slot, sampler), fields, results),
+                }
+            }
+            _ => self.call_for_scalars(op, (slot, sampler), fields, results),
+        }
+    }
+
+    /// The coordinates of a texel in a plane of the largest level.
+    fn plane_coordinates(&self, fields: Fields<'_>) -> Option<[Id; 2]> {
+        let of = |wanted: usize| fields.iter().find(|(at, _)| *at == wanted).map(|(_, id)| *id);
+        let level = of(field::LEVEL).map_or(Some(0), |level| self.program.constant(level));
+        let plane = of(field::COORDS + 2).is_none() && level == Some(0);
+        Some([of(field::COORDS)?, of(field::COORDS + 1)?]).filter(|_| plane)
+    }
+
+    /// Goes on where all lanes have a texel in the plane, and to `slow` where not.
+    fn all_inside(&mut self, plane: &PlaneValues, [x, y]: [Id; 2], slow: Block) {
+        let mut inside = None;
+        for (id, size) in [(x, plane.width), (y, plane.height)] {
+            let (at, size) = (self.vector(id), self.b.ins().splat(types::I32X4, size));
+            let below = self.b.ins().icmp(IntCC::UnsignedLessThan, at, size);
+            inside = Some(match inside {
+                Some(inside) => self.b.ins().band(inside, below),
+                None => below,
+            });
+        }
+        let Some(inside) = inside else { return };
+        let bits = self.bits(inside);
+        let all = self.b.ins().icmp_imm_s(IntCC::Equal, bits, 0b1111);
+        let next = self.b.create_block();
+        self.b.ins().brif(all, next, NONE, slow, NONE);
+        self.start(next);
+    }
+
+    /// The address of each lane's texel.
+    fn texels(&mut self, slot: u32, plane: &PlaneValues, [x, y]: [Id; 2], bytes: i64) -> [Value; 4] {
+        let base = self.slots[slot as usize].pointer;
+        [0, 1, 2, 3].map(|lane| {
+            let (x, y) = (self.lane_of(x, lane), self.lane_of(y, lane));
+            let (x, y) = (self.b.ins().uextend(types::I64, x), self.b.ins().uextend(types::I64, y));
+            let row = self.b.ins().imul(y, plane.row_pitch);
+            let column = self.b.ins().imul_imm_s(x, bytes);
+            let row = self.b.ins().iadd(base, row);
+            self.b.ins().iadd(row, column)
+        })
+    }
+
+    /// Blocks for each format that machine code knows; others go to `slow`.
+    fn by_format(&mut self, plane: &PlaneValues, slow: Block) -> [Block; 3] {
+        [plane::RGBA8_UNORM, plane::RGBA32_FLOAT, plane::R32_FLOAT].map(|format| {
+            let found = self.b.create_block();
+            let other = if format == plane::R32_FLOAT { slow } else { self.b.create_block() };
+            let same = self.b.ins().icmp_imm_s(IntCC::Equal, plane.format, i64::from(format));
+            self.b.ins().brif(same, found, NONE, other, NONE);
+            if other != slow {
+                self.start(other);
+            }
+            found
+        })
+    }
+
+    /// Each lane's texel of a texture of floats.
+    fn load_texels(&mut self, slot: u32, plane: &PlaneValues, at: [Id; 2], fields: Fields<'_>) -> [Value; 4] {
+        let [slow, end] = [(); 2].map(|()| self.b.create_block());
+        let rows = [(); 4].map(|()| self.b.append_block_param(end, types::F32X4));
+        self.all_inside(plane, at, slow);
+        let [bytes, floats, single] = self.by_format(plane, slow);
+        self.start(bytes);
+        let texels = self.texels(slot, plane, at, 4).map(|texel| {
+            let word = self.b.ins().load(types::I32, flags(), texel, 0);
+            self.decode(word)
+        });
+        self.jump_rows(end, texels);
+        self.start(floats);
+        let texels = self.texels(slot, plane, at, 16);
+        let texels = texels.map(|texel| self.b.ins().load(types::F32X4, flags(), texel, 0));
+        self.jump_rows(end, texels);
+        self.start(single);
+        let missing = [0f32, 0.0, 0.0, 1.0].map(f32::to_le_bytes).concat();
+        let missing = self.b.func.dfg.constants.insert(missing.as_slice().into());
+        let missing = self.b.ins().vconst(types::F32X4, missing);
+        let texels = self.texels(slot, plane, at, 4).map(|texel| {
+            let red = self.b.ins().load(types::F32, flags(), texel, 0);
+            self.b.ins().insertlane(missing, red, 0)
+        });
+        self.jump_rows(end, texels);
+        self.b.set_cold_block(slow);
+        self.start(slow);
+        let texels = self.call_for_rows(ImageOp::Load, (slot, None), fields, Num::F32);
+        self.jump_rows(end, texels);
+        self.start(end);
+        rows
+    }
+
+    fn jump_rows(&mut self, block: Block, rows: [Value; 4]) {
+        self.b.ins().jump(block, &rows.map(BlockArg::Value));
+    }
+
+    /// Four normalized bytes as floats.
+    fn decode(&mut self, word: Value) -> Value {
+        let word = self.b.ins().scalar_to_vector(types::I32X4, word);
+        let bytes = self.cast(types::I8X16, word);
+        let halves = self.b.ins().uwiden_low(bytes);
+        let words = self.b.ins().uwiden_low(halves);
+        let values = self.b.ins().fcvt_from_sint(types::F32X4, words);
+        let largest = self.float_in_all(255.0);
+        self.b.ins().fdiv(values, largest)
+    }
+
+    fn float_in_all(&mut self, value: f32) -> Value {
+        let value = self.b.ins().f32const(value);
+        self.b.ins().splat(types::F32X4, value)
+    }
+
+    /// Floats as four normalized bytes.
+    fn encode(&mut self, row: Value) -> Value {
+        let [zero, one, largest] = [0.0, 1.0, 255.0].map(|value| self.float_in_all(value));
+        // A comparison with NaN fails, which gives zero.
+        let positive = self.b.ins().fcmp(FloatCC::GreaterThan, row, zero);
+        let row = self.choose(positive, row, zero);
+        let below = self.b.ins().fcmp(FloatCC::LessThan, row, one);
+        let row = self.choose(below, row, one);
+        let row = self.b.ins().fmul(row, largest);
+        let row = self.b.ins().nearest(row);
+        let words = self.b.ins().fcvt_to_sint_sat(types::I32X4, row);
+        let bytes = self.cast(types::I8X16, words);
+        let lowest: Vec<u8> = (0..16).map(|i| 4 * (i % 4)).collect();
+        let lowest = self.b.func.dfg.immediates.push(lowest.as_slice().into());
+        let packed = self.b.ins().shuffle(bytes, bytes, lowest);
+        let packed = self.cast(types::I32X4, packed);
+        self.b.ins().extractlane(packed, 0)
+    }
+
+    /// Writes each lane's texel; all lanes are active.
+    fn store_texels(
+        &mut self,
+        slot: u32,
+        plane: &PlaneValues,
+        at: [Id; 2],
+        fields: Fields<'_>,
+        texel: rows::Tuple,
+    ) {
+        let [slow, end] = [(); 2].map(|()| self.b.create_block());
+        self.all_inside(plane, at, slow);
+        let [bytes, floats, single] = self.by_format(plane, slow);
+        for (block, size) in [(bytes, 4), (floats, 16), (single, 4)] {
+            self.start(block);
+            let mut registers = texel.map(|id| self.vector(id));
+            if !self.rows.contains(texel[0]) {
+                registers = self.transpose(registers);
+            }
+            for (address, row) in self.texels(slot, plane, at, size).into_iter().zip(registers) {
+                let value = match block {
+                    _ if block == bytes => self.encode(row),
+                    _ if block == single => self.b.ins().extractlane(row, 0),
+                    _ => row,
+                };
+                self.b.ins().store(flags(), value, address, 0);
+            }
+            self.b.ins().jump(end, NONE);
+        }
+        self.b.set_cold_block(slow);
+        self.start(slow);
+        self.call_for_scalars(ImageOp::Store, (slot, None), fields, &[]);
+        self.b.ins().jump(end, NONE);
+        self.start(end);
+    }
+
+    /// Makes the four components of each lane known, in the form that their uses want.
+    fn define_rows(&mut self, results: [Id; 4], rows: [Value; 4]) {
+        let registers = if self.rows.contains(results[0]) { rows } else { self.transpose(rows) };
+        for (id, register) in results.into_iter().zip(registers) {
+            self.define(id, Val::Vector(register));
+        }
+    }
+
+    /// Calls a helper for each active lane; gives what `result` reads of each call.
+    fn call_each<T>(
+        &mut self,
+        op: ImageOp,
+        slots: (u32, Option<u32>),
+        fields: Fields<'_>,
+        together: bool,
+        mut result: impl FnMut(&mut Self, Value) -> T,
+    ) -> Vec<T> {
+        let objects = self.field(context!(objects));
+        let count = if together { 1 } else { self.lanes as u8 };
+        let bits = if together { None } else { self.mask_value().map(|mask| self.bits(mask)) };
+        let stack = self.call_slot();
+        let mut found = Vec::new();
+        for lane in 0..count {
+            let [go, end] = [(); 2].map(|()| self.b.create_block());
+            match bits {
+                Some(bits) => self.if_bit(bits, lane.into(), go, end),
+                None => {
+                    self.b.ins().jump(go, NONE);
+                }
+            }
+            self.start(go);
+            let call = self.b.ins().stack_addr(types::I64, stack, 0);
+            self.fill_call(call, objects, slots, fields, lane);
+            let number = self.int(op as u32);
+            self.call_helper(
+                helpers::image as *const () as usize,
+                &[types::I32, types::I64],
+                false,
+                &[number, call],
+            );
+            self.b.ins().jump(end, NONE);
+            self.start(end);
+            let call = self.b.ins().stack_addr(types::I64, stack, 0);
+            found.push(result(self, call));
+        }
+        found
+    }
+
+    /// The four results of each lane's call.
+    fn call_for_rows(
+        &mut self,
+        op: ImageOp,
+        slots: (u32, Option<u32>),
+        fields: Fields<'_>,
+        num: Num,
+    ) -> [Value; 4] {
+        let at = std::mem::offset_of!(ImageCall, results) as i32;
+        let rows = self.call_each(op, slots, fields, false, |this, call| {
+            this.b.ins().load(vector_type(num), flags(), call, at)
+        });
+        [rows[0], rows[1], rows[2], rows[3]]
+    }
+
+    fn call_for_scalars(
+        &mut self,
+        op: ImageOp,
+        slots: (u32, Option<u32>),
+        fields: Fields<'_>,
+        results: &[Id],
+    ) {
+        let together = op != ImageOp::Store && results.iter().all(|id| self.shapes.ids[id.at()].is_scalar());
+        let calls = self.call_each(op, slots, fields, together, |this, call| {
+            let at = |i: usize| (std::mem::offset_of!(ImageCall, results) + 4 * i) as i32;
+            let load = |(i, id): (usize, &Id)| {
+                let ty = scalar_type(this.program.num(*id));
+                this.b.ins().load(ty, flags(), call, at(i))
+            };
+            results.iter().enumerate().map(load).collect::<Vec<Value>>()
+        });
+        for (i, id) in results.iter().enumerate() {
+            let val = match calls[..] {
+                [ref a, ref b, ref c, ref d] => {
+                    Val::Vector(self.gather_lanes(self.program.num(*id), [a[i], b[i], c[i], d[i]]))
+                }
+                _ => Val::Scalar(calls[0][i]),
+            };
+            self.define(*id, val);
+        }
+    }
+
+    fn call_slot(&mut self) -> cranelift_codegen::ir::StackSlot {
+        use cranelift_codegen::ir::{StackSlotData, StackSlotKind};
+        let bytes = size_of::<ImageCall>() as u32;
+        self.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4))
+    }
+
+    /// Writes the operands of one lane's call.
+    fn fill_call(
+        &mut self,
+        call: Value,
+        objects: Value,
+        (slot, sampler): (u32, Option<u32>),
+        fields: &[(usize, Id)],
+        lane: u8,
+    ) {
+        use super::super::binding::Binding;
+        let object = |slot: u32| i64::from(slot) * size_of::<Binding>() as i64;
+        let texture = self.b.ins().iadd_imm_s(objects, object(slot));
+        self.b.ins().store(flags(), texture, call, std::mem::offset_of!(ImageCall, texture) as i32);
+        let sampler = match sampler {
+            Some(slot) => self.b.ins().iadd_imm_s(objects, object(slot)),
+            None => self.b.ins().iconst(types::I64, 0),
+        };
+        self.b.ins().store(flags(), sampler, call, std::mem::offset_of!(ImageCall, sampler) as i32);
+        let zero = self.int(0);
+        let row = rows::stored_texel(fields).filter(|texel| self.rows.contains(texel[0]));
+        for field in 0..helpers::field::COUNT {
+            let at = std::mem::offset_of!(ImageCall, fields) as i32 + 4 * field as i32;
+            if let (Some(texel), helpers::field::VALUE) = (row, field) {
+                let row = self.row(texel, lane);
+                self.b.ins().store(flags(), row, call, at);
+            }
+            if row.is_some() && (helpers::field::VALUE..helpers::field::VALUE + 4).contains(&field) {
+                continue;
+            }
+            let value = match fields.iter().find(|(at, _)| *at == field) {
+                Some((_, id)) => self.lane_of(*id, lane),
+                None => zero,
+            };
+            self.b.ins().store(flags(), value, call, at);
+        }
+    }
+}
