@@ -155,7 +155,7 @@ pub struct Graph {
 impl Graph {
     /// The edges of a vertex of this graph.
     pub fn edges_of(&self, vertex: &Vertex) -> &[Edge] {
-        &self.edges[vertex.edges.start as usize..vertex.edges.end as usize]
+        self.edges.get(vertex.edges.start as usize..vertex.edges.end as usize).unwrap_or(&[])
     }
 
     /// The vertex with this id, if it is in this graph.

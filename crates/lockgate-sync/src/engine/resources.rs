@@ -45,12 +45,12 @@ impl Engine {
         }
     }
 
-    /// Adds a resource. A memory that does not exist is made.
-    pub fn add_resource(&mut self, resource: ResourceDescriptor) -> ResourceId {
-        let memories = &mut self.memories;
-        while memories.memories.len() <= resource.memory.index() {
-            memories.memories.push(Memory::default());
+    /// Adds a resource. If its memory does not exist, it gets one of its own.
+    pub fn add_resource(&mut self, mut resource: ResourceDescriptor) -> ResourceId {
+        if resource.memory.index() >= self.memories.memories.len() {
+            resource.memory = self.add_memory();
         }
+        let memories = &mut self.memories;
         let serial = memories.resources_made;
         memories.resources_made += 1;
         let entry = Some((resource, serial));
