@@ -1,106 +1,40 @@
 //! The pixel formats of textures, with Metal's names.
 
-/// How a texel is stored.
-///
-/// ```
-/// use lockgate_runtime::PixelFormat;
-/// assert_eq!(PixelFormat::Rgba8Unorm.bytes_per_texel(), 4);
-/// assert_eq!(PixelFormat::from_name("rgba8unorm"), Some(PixelFormat::Rgba8Unorm));
-/// ```
-#[doc(alias = "MTLPixelFormat")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "the names say everything: channels, bits, type")]
-pub enum PixelFormat {
-    R8Unorm,
-    R8Snorm,
-    R8Uint,
-    R8Sint,
-    Rg8Unorm,
-    Rg8Snorm,
-    Rg8Uint,
-    Rg8Sint,
-    Rgba8Unorm,
-    Rgba8UnormSrgb,
-    Rgba8Snorm,
-    Rgba8Uint,
-    Rgba8Sint,
-    Bgra8Unorm,
-    Bgra8UnormSrgb,
-    R16Unorm,
-    R16Float,
-    R16Uint,
-    R16Sint,
-    Rg16Unorm,
-    Rg16Float,
-    Rg16Uint,
-    Rg16Sint,
-    Rgba16Unorm,
-    Rgba16Float,
-    Rgba16Uint,
-    Rgba16Sint,
-    R32Float,
-    R32Uint,
-    R32Sint,
-    Rg32Float,
-    Rg32Uint,
-    Rg32Sint,
-    Rgba32Float,
-    Rgba32Uint,
-    Rgba32Sint,
-    Rgb10a2Unorm,
-    Rg11b10Float,
-    Depth16Unorm,
-    Depth32Float,
+macro_rules! formats {
+    ($($name:ident)*) => {
+        /// How a texel is stored.
+        ///
+        /// ```
+        /// use lockgate_runtime::PixelFormat;
+        /// assert_eq!(PixelFormat::Rgba8Unorm.bytes_per_texel(), 4);
+        /// assert_eq!(PixelFormat::from_name("rgba8unorm"), Some(PixelFormat::Rgba8Unorm));
+        /// ```
+        #[doc(alias = "MTLPixelFormat")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        #[allow(missing_docs, reason = "the names say everything: channels, bits, type")]
+        pub enum PixelFormat {
+            $($name,)*
+        }
+
+        impl PixelFormat {
+            /// Every format.
+            pub const ALL: &[PixelFormat] = &[$(PixelFormat::$name),*];
+        }
+    };
+}
+
+formats! {
+    R8Unorm R8Snorm R8Uint R8Sint Rg8Unorm Rg8Snorm Rg8Uint Rg8Sint Rgba8Unorm Rgba8UnormSrgb Rgba8Snorm
+    Rgba8Uint Rgba8Sint Bgra8Unorm Bgra8UnormSrgb R16Unorm R16Float R16Uint R16Sint Rg16Unorm Rg16Float
+    Rg16Uint Rg16Sint Rgba16Unorm Rgba16Float Rgba16Uint Rgba16Sint R32Float R32Uint R32Sint Rg32Float
+    Rg32Uint Rg32Sint Rgba32Float Rgba32Uint Rgba32Sint Rgb10a2Unorm Rg11b10Float Depth16Unorm
+    Depth32Float
 }
 
 use PixelFormat::*;
 
 impl PixelFormat {
-    /// Every format.
-    pub const ALL: &[PixelFormat] = &[
-        R8Unorm,
-        R8Snorm,
-        R8Uint,
-        R8Sint,
-        Rg8Unorm,
-        Rg8Snorm,
-        Rg8Uint,
-        Rg8Sint,
-        Rgba8Unorm,
-        Rgba8UnormSrgb,
-        Rgba8Snorm,
-        Rgba8Uint,
-        Rgba8Sint,
-        Bgra8Unorm,
-        Bgra8UnormSrgb,
-        R16Unorm,
-        R16Float,
-        R16Uint,
-        R16Sint,
-        Rg16Unorm,
-        Rg16Float,
-        Rg16Uint,
-        Rg16Sint,
-        Rgba16Unorm,
-        Rgba16Float,
-        Rgba16Uint,
-        Rgba16Sint,
-        R32Float,
-        R32Uint,
-        R32Sint,
-        Rg32Float,
-        Rg32Uint,
-        Rg32Sint,
-        Rgba32Float,
-        Rgba32Uint,
-        Rgba32Sint,
-        Rgb10a2Unorm,
-        Rg11b10Float,
-        Depth16Unorm,
-        Depth32Float,
-    ];
-
     /// Bytes of one texel.
     pub fn bytes_per_texel(self) -> u32 {
         match self {
