@@ -134,10 +134,10 @@ pub fn run(quick: bool) {
         },
     );
     stream(
-        "untracked, half of each pass behind a fence, never a barrier",
+        "untracked, half of each pass behind a fence, never a barrier, the host waits",
         commits,
         false,
-        false,
+        true,
         |recording, buffers, _| {
             for pass in 0..10u64 {
                 recording.begin_pass(PassDescriptor::compute());
