@@ -540,3 +540,45 @@ fn without_its_fence_an_alias_is_overwritten_too_early() {
     assert!((1..40).contains(&wrong), "some orders are wrong, some happen to be right: {wrong}");
     assert!((0..40).all(|seed| result(seed, true) == expected));
 }
+
+/// M40: what fails before a signal leaves the value as it was.
+#[test]
+fn a_failure_before_a_signal_leaves_the_value() {
+    let time_limit = Duration::from_millis(50);
+    let cpu = CpuDescriptor { time_limit, order: Order::Recording, ..Default::default() };
+    let scene = Scene::new(open_with(cpu, DeviceDescriptor::default()));
+    let data = scene.buffer(&[1; 64], HazardTrackingMode::Tracked);
+    let (forever, table) = (scene.pipeline("forever"), scene.table(&data));
+    let commands = scene.record("fails", |commands| {
+        let mut encoder = commands.compute_command_encoder("");
+        encoder.set_compute_pipeline(&forever);
+        encoder.set_argument_table(&table);
+        encoder.dispatch_threads([1, 1, 1]);
+    });
+    let commit = scene.queue.commit(&[&commands.unwrap()]).unwrap();
+    let done = scene.device.new_shared_event("done");
+    scene.queue.signal_event(&done, 1);
+    assert!(!done.wait_until_signaled_value(1, Duration::from_millis(1)));
+    assert_eq!(commit.wait_until_completed().unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(done.signaled_value(), 0);
+}
+
+/// M44: a wait that timed out does not make the allocator free.
+#[test]
+fn a_time_out_does_not_free_the_allocator() {
+    let scene = Scene::new(open(Order::Free));
+    let data = scene.buffer(&[1; 4], HazardTrackingMode::Tracked);
+    let gate = scene.device.new_shared_event("gate");
+    let done = scene.device.new_shared_event("done");
+    scene.queue.wait_for_event(&gate, 1);
+    let commands = scene
+        .record("frame", |commands| commands.compute_command_encoder("").fill_buffer(&data, 0..16, 1))
+        .unwrap();
+    let commit = scene.queue.commit(&[&commands]).unwrap();
+    scene.queue.signal_event(&done, 1);
+    assert!(!done.wait_until_signaled_value(1, Duration::from_millis(1)));
+    assert!(scene.allocator.reset().unwrap_err().to_string().contains("`frame` is still running"));
+    gate.set_signaled_value(1);
+    commit.wait_until_completed().unwrap();
+    scene.allocator.reset().unwrap();
+}
