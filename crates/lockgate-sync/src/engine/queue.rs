@@ -19,6 +19,24 @@ pub(crate) fn stages_in(mask: Stages) -> impl Iterator<Item = usize> {
     Stage::EVERY.iter().filter(move |stage| mask.intersects(stage.mask())).map(|stage| *stage as usize)
 }
 
+/// Makes later works of some stages wait for `sources`.
+fn open_stages(
+    gates: &mut [Gate; STAGES],
+    before: Stages,
+    sources: &Sources,
+    publish: &Publish,
+    by: SyncOp,
+    out: &mut Output,
+) {
+    if sources.is_empty() {
+        return;
+    }
+    let edge = out.edge(&sources.vertices, by);
+    for stage in stages_in(before) {
+        gates[stage].open_after(&sources.behind, publish, edge, out);
+    }
+}
+
 /// The open pass, or the last one, which may be resumed.
 #[derive(Debug)]
 pub(crate) struct Pass {
@@ -174,13 +192,7 @@ impl Queue {
         by: SyncOp,
         out: &mut Output,
     ) {
-        if sources.is_empty() {
-            return;
-        }
-        let edge = out.edge(&sources.vertices, by);
-        for stage in stages_in(before) {
-            self.pass.stage[stage].open_after(&sources.behind, publish, edge, out);
-        }
+        open_stages(&mut self.pass.stage, before, sources, publish, by, out);
         self.gates_changed();
     }
 
@@ -193,13 +205,7 @@ impl Queue {
         by: SyncOp,
         out: &mut Output,
     ) {
-        if sources.is_empty() {
-            return;
-        }
-        let edge = out.edge(&sources.vertices, by);
-        for stage in stages_in(before) {
-            self.stage[stage].open_after(&sources.behind, publish, edge, out);
-        }
+        open_stages(&mut self.stage, before, sources, publish, by, out);
         self.gates_changed();
     }
 
