@@ -4,6 +4,7 @@ use crate::buffer::Buffer;
 use crate::device::Device;
 use crate::{Sampler, Texture};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Most entries of a table: Metal's 31 buffers, 128 textures and 16 samplers together.
@@ -74,14 +75,19 @@ enum Key {
 /// ```
 #[doc(alias = "MTL4ArgumentTable")]
 #[derive(Clone, Debug, Default)]
-pub struct ArgumentTable(pub(crate) Arc<Mutex<Arguments>>);
+pub struct ArgumentTable(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    arguments: Mutex<Arguments>,
+    /// Counts changes, so that a dispatch can tell without the lock whether it has captured this state.
+    changes: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Arguments {
     /// In the order in which they were set; an entry that is set again moves to the end.
     entries: Vec<(Key, Argument)>,
-    /// Counts changes, so that a dispatch can tell whether it has captured this state.
-    pub(crate) changes: u64,
 }
 
 impl Device {
@@ -112,23 +118,39 @@ impl ArgumentTable {
     /// Puts bytes of a buffer at a binding: the kernel sees nothing else of it. A range beyond the buffer is an
     /// error of the dispatch that uses it.
     pub fn set_buffer_range<'a>(&self, key: impl Into<BindingKey<'a>>, buffer: &Buffer, range: Range<u64>) {
-        self.lock().set(key.into(), Argument::Buffer(buffer.clone(), range));
+        self.set(key.into(), Argument::Buffer(buffer.clone(), range));
     }
 
     /// Puts a texture or a view at a binding.
     #[doc(alias = "setTexture")]
     pub fn set_texture<'a>(&self, key: impl Into<BindingKey<'a>>, texture: &Texture) {
-        self.lock().set(key.into(), Argument::Texture(texture.clone()));
+        self.set(key.into(), Argument::Texture(texture.clone()));
     }
 
     /// Puts a sampler at a binding.
     #[doc(alias = "setSamplerState")]
     pub fn set_sampler<'a>(&self, key: impl Into<BindingKey<'a>>, sampler: &Sampler) {
-        self.lock().set(key.into(), Argument::Sampler(sampler.clone()));
+        self.set(key.into(), Argument::Sampler(sampler.clone()));
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Arguments> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.arguments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often it has changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Acquire)
+    }
+
+    /// Whether both are one table.
+    pub(crate) fn is(&self, other: &ArgumentTable) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn set(&self, key: BindingKey<'_>, argument: Argument) {
+        let mut arguments = self.lock();
+        arguments.set(key, argument);
+        self.0.changes.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -143,7 +165,6 @@ impl Arguments {
     }
 
     fn set(&mut self, key: BindingKey<'_>, argument: Argument) {
-        self.changes += 1;
         let is = |own: &Key| match (own, key) {
             (Key::Number(g, b), BindingKey::Number(group, binding)) => (*g, *b) == (group, binding),
             (Key::Name(n), BindingKey::Name(name)) => **n == *name,

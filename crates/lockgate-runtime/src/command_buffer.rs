@@ -1,12 +1,13 @@
 //! Command buffers, and the allocators that hold what they record.
 
 use crate::blit_encoder::BlitCommandEncoder;
+use crate::bound::Bound;
 use crate::completion::CommitState;
 use crate::compute_encoder::{ComputeCommandEncoder, ComputePassDescriptor};
 use crate::contents::CommandBufferContents;
 use crate::device::Device;
 use crate::{Error, ErrorKind, Event, ResidencySet, Result};
-use lockgate_sync::{Access, EventId, PassDescriptor, PassKind};
+use lockgate_sync::{EventId, PassDescriptor, PassKind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most residency sets of a command buffer or queue.
@@ -76,9 +77,7 @@ pub struct CommandBuffer {
     ended: Mutex<Option<Arc<CommandBufferContents>>>,
     recording: bool,
     pub(crate) checking: bool,
-    /// Lists that encoders lend one another, so that a pass allocates nothing.
-    pub(crate) scratch: Vec<Access>,
-    pub(crate) groups: String,
+    pub(crate) bound: Bound,
 }
 
 impl Device {
@@ -101,8 +100,7 @@ impl Device {
             ended: Mutex::new(None),
             recording: false,
             checking: self.0.checking(),
-            scratch: Vec::new(),
-            groups: String::new(),
+            bound: Bound::default(),
         }
     }
 }
@@ -197,6 +195,7 @@ impl CommandBuffer {
             return Err(Error::invalid(format!("command buffer `{}` was not begun", self.label)));
         }
         self.recording = false;
+        self.bound.clear();
         self.contents.recording.end_pass();
         let error = self.contents.error.take();
         let Some((allocator, mut shell)) = self.allocator.take().zip(self.shell.take()) else {
@@ -316,6 +315,7 @@ impl CommandBuffer {
     /// Gives back what is recorded and not ended.
     fn abandon(&mut self) {
         self.recording = false;
+        self.bound.clear();
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = None;
         if let Some((allocator, mut shell)) = self.allocator.take().zip(self.shell.take()) {
             if let Some(inner) = Arc::get_mut(&mut shell) {

@@ -3,18 +3,16 @@
 //! Each call checks its arguments, tells the model what it touches, and appends a command for the device. The
 //! first mistake is kept in the command buffer; what is wrong is not recorded.
 
-use crate::argument_table::{Argument, ArgumentTable, Arguments};
-use crate::backend::{Binding, BufferSpan, Command, Grid, RowLayout, TextureSpan};
+use crate::backend::{BufferSpan, Command, RowLayout, TextureSpan};
 use crate::buffer::Buffer;
 use crate::command_buffer::CommandBuffer;
-use crate::library::{BindingKind, ComputePipeline, PipelineInner, ReflectedBinding};
 use crate::{Error, ErrorKind, Fence, PixelFormat, Texture};
 use lockgate_sync::{
     Access, AccessKind, Barrier, BarrierReach, BarrierScope, ResourceId, Stage, Stages, Texels, Work,
 };
 use std::ops::Range;
 use std::panic::Location;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Whether commands of a compute pass may overlap.
 ///
@@ -110,56 +108,25 @@ pub struct BufferLayout {
 #[doc(alias = "MTL4ComputeCommandEncoder")]
 #[derive(Debug)]
 pub struct ComputeCommandEncoder<'a> {
-    buffer: &'a mut CommandBuffer,
-    pipeline: Option<ComputePipeline>,
-    table: Option<ArgumentTable>,
-    immediates: (u32, u32),
-    groups: String,
-    stages: Stages,
-    captured: Captured,
-    accesses: Vec<Access>,
-}
-
-/// The bindings of the last dispatch, which serve the next one if nothing has changed.
-#[derive(Debug, Default)]
-struct Captured {
-    pipeline: Option<Arc<PipelineInner>>,
-    table: Option<Arc<Mutex<Arguments>>>,
-    changes: u64,
-    bindings: (u32, u32),
-    pipeline_place: u32,
-    label: Range<u32>,
-}
-
-impl std::fmt::Debug for PipelineInner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PipelineInner")
-    }
+    pub(crate) buffer: &'a mut CommandBuffer,
+    /// Whether this pass has set them: what an earlier pass has bound does not count.
+    pub(crate) has_pipeline: bool,
+    pub(crate) has_table: bool,
+    pub(crate) immediates: (u32, u32),
+    pub(crate) stages: Stages,
 }
 
 impl Drop for ComputeCommandEncoder<'_> {
     fn drop(&mut self) {
         self.buffer.contents.recording.end_pass();
-        self.buffer.scratch = std::mem::take(&mut self.accesses);
-        self.buffer.groups = std::mem::take(&mut self.groups);
+        self.buffer.bound.end_pass();
     }
 }
 
 impl<'a> ComputeCommandEncoder<'a> {
     pub(crate) fn new(buffer: &'a mut CommandBuffer) -> ComputeCommandEncoder<'a> {
-        let accesses = std::mem::take(&mut buffer.scratch);
-        let mut groups = std::mem::take(&mut buffer.groups);
-        groups.clear();
-        ComputeCommandEncoder {
-            buffer,
-            pipeline: None,
-            table: None,
-            immediates: (0, 0),
-            groups,
-            stages: Stages::empty(),
-            captured: Captured::default(),
-            accesses,
-        }
+        let (has_pipeline, has_table) = (false, false);
+        ComputeCommandEncoder { buffer, has_pipeline, has_table, immediates: (0, 0), stages: Stages::empty() }
     }
 
     /// Ends the pass.
@@ -174,235 +141,13 @@ impl<'a> ComputeCommandEncoder<'a> {
     /// Labels of the next commands begin with this group's.
     #[doc(alias = "pushDebugGroup")]
     pub fn push_debug_group(&mut self, label: &str) {
-        self.groups.push_str(label);
-        self.groups.push('/');
-        self.captured = Captured::default();
+        self.buffer.bound.push_group(label);
     }
 
     /// Ends the last debug group.
     #[doc(alias = "popDebugGroup")]
     pub fn pop_debug_group(&mut self) {
-        let end = self.groups[..self.groups.len().saturating_sub(1)].rfind('/').map_or(0, |at| at + 1);
-        self.groups.truncate(end);
-        self.captured = Captured::default();
-    }
-
-    /// The kernel of the next dispatches.
-    #[doc(alias = "setComputePipelineState")]
-    pub fn set_compute_pipeline(&mut self, pipeline: &ComputePipeline) {
-        if !self.pipeline.as_ref().is_some_and(|own| Arc::ptr_eq(&own.0, &pipeline.0)) {
-            self.pipeline = Some(pipeline.clone());
-        }
-    }
-
-    /// The bindings of the next dispatches. Each dispatch captures the table as it then stands.
-    #[doc(alias = "setArgumentTable")]
-    pub fn set_argument_table(&mut self, table: &ArgumentTable) {
-        if !self.table.as_ref().is_some_and(|own| Arc::ptr_eq(&own.0, &table.0)) {
-            self.table = Some(table.clone());
-        }
-    }
-
-    /// The immediates of the next dispatches.
-    #[doc(alias = "setBytes")]
-    pub fn set_immediates<T: bytemuck::Pod>(&mut self, values: &[T]) {
-        let bytes: &[u8] = bytemuck::cast_slice(values);
-        let start = self.buffer.contents.immediates.len();
-        self.buffer.contents.immediates.extend_from_slice(bytes);
-        self.immediates = (start as u32, bytes.len() as u32);
-    }
-
-    /// Runs the kernel with so many invocations along each axis. Workgroups at the end may be cut.
-    #[doc(alias = "dispatchThreads")]
-    #[track_caller]
-    pub fn dispatch_threads(&mut self, threads: [u32; 3]) {
-        self.dispatch(Grid::Threads(threads), None);
-    }
-
-    /// Runs the kernel with so many workgroups along each axis.
-    #[doc(alias = "dispatchThreadgroups")]
-    #[track_caller]
-    pub fn dispatch_threadgroups(&mut self, threadgroups: [u32; 3]) {
-        self.dispatch(Grid::Threadgroups(threadgroups), None);
-    }
-
-    /// Runs the kernel with as many workgroups as three `u32` in a buffer say when it runs. Counts above
-    /// [`max_threadgroups`](crate::DeviceInfo::max_threadgroups) fail the command buffer.
-    #[doc(alias = "dispatchThreadgroupsWithIndirectBuffer")]
-    #[track_caller]
-    pub fn dispatch_threadgroups_indirect(&mut self, arguments: &Buffer, offset: u64) {
-        let Some(span) = self.span(arguments, offset, 12) else { return };
-        if !offset.is_multiple_of(4) {
-            return self.fail(format!("indirect arguments at {offset} are not aligned to 4"));
-        }
-        let access = Access::bytes(arguments.key().id, offset, offset + 12, AccessKind::READ);
-        self.dispatch(Grid::Indirect(span), Some(access));
-    }
-
-    #[track_caller]
-    fn dispatch(&mut self, grid: Grid, reads: Option<Access>) {
-        let origin = Location::caller();
-        self.buffer.require_recording();
-        // Taken and put back: a dispatch counts no references.
-        let Some(pipeline) = self.pipeline.take() else {
-            return self.fail("a dispatch needs a pipeline: call set_compute_pipeline first".into());
-        };
-        let table = self.table.take();
-        if self.check_dispatch(&pipeline, grid) && self.capture(&pipeline, table.as_ref()) {
-            self.push_dispatch(grid, reads, origin);
-        }
-        self.pipeline = Some(pipeline);
-        self.table = table;
-    }
-
-    /// Records a dispatch of what was captured.
-    fn push_dispatch(&mut self, grid: Grid, reads: Option<Access>, origin: &'static Location<'static>) {
-        let command = Command::Dispatch {
-            pipeline: self.captured.pipeline_place,
-            bindings: self.captured.bindings.0,
-            binding_count: self.captured.bindings.1,
-            grid,
-            immediates: self.immediates,
-        };
-        let kept = self.accesses.len();
-        self.accesses.extend(reads);
-        self.buffer.require_recording();
-        self.stages |= Stages::DISPATCH;
-        let contents = &mut self.buffer.contents;
-        contents.recording.command(&[Work::new(Stage::Dispatch, &self.accesses)]);
-        contents.push_labeled(command, self.captured.label.clone(), origin);
-        self.accesses.truncate(kept);
-    }
-
-    fn check_dispatch(&mut self, pipeline: &ComputePipeline, grid: Grid) -> bool {
-        let (has, needs) = (self.immediates.1, pipeline.reflection().immediates);
-        if has < needs {
-            self.fail(format!("kernel `{}` takes {needs} bytes of immediates, not {has}", pipeline.label()));
-            return false;
-        }
-        match grid {
-            Grid::Threads(size) | Grid::Threadgroups(size) => self.check_grid(pipeline, grid, size),
-            Grid::Indirect(_) => true,
-        }
-    }
-
-    fn check_grid(&mut self, pipeline: &ComputePipeline, grid: Grid, size: [u32; 3]) -> bool {
-        let max = self.buffer.device.info().max_threadgroups;
-        let group = pipeline.reflection().workgroup_size;
-        let threadgroups = |axis: usize| match grid {
-            Grid::Threads(_) => size[axis].div_ceil(group[axis].max(1)),
-            _ => size[axis],
-        };
-        let over = (0..3).find(|axis| threadgroups(*axis) > max);
-        if let Some(axis) = over {
-            let (label, count) = (pipeline.label(), threadgroups(axis));
-            self.fail(format!(
-                "`{label}`: {count} workgroups along axis {axis} exceed {max} (max_threadgroups)"
-            ));
-        }
-        over.is_none()
-    }
-
-    /// Writes the bindings of the pipeline as the table stands now, unless the last dispatch had the same.
-    fn capture(&mut self, pipeline: &ComputePipeline, table: Option<&ArgumentTable>) -> bool {
-        let arguments = table.map(ArgumentTable::lock);
-        let changes = arguments.as_ref().map_or(0, |arguments| arguments.changes);
-        let same_table = match (&self.captured.table, table) {
-            (Some(captured), Some(table)) => Arc::ptr_eq(captured, &table.0),
-            (captured, table) => captured.is_none() && table.is_none(),
-        };
-        let same_pipeline = self.captured.pipeline.as_ref().is_some_and(|p| Arc::ptr_eq(p, &pipeline.0));
-        if same_pipeline && same_table && self.captured.changes == changes {
-            return true;
-        }
-        self.captured = Captured::default();
-        self.accesses.clear();
-        let first = self.buffer.contents.bindings.len();
-        for binding in &pipeline.reflection().bindings {
-            let found =
-                arguments.as_ref().and_then(|a| a.find(binding.group, binding.binding, &binding.name));
-            let bound = match found {
-                Some(argument) => self.bind(binding, argument),
-                None => {
-                    let ReflectedBinding { group, binding, name, .. } = binding;
-                    Err(format!("nothing is bound to `{name}` (@group({group}) @binding({binding}))"))
-                }
-            };
-            if let Err(message) = bound {
-                self.fail(format!("`{}`: {message}", pipeline.label()));
-                return false;
-            }
-        }
-        let count = self.buffer.contents.bindings.len() - first;
-        self.captured = Captured {
-            pipeline: Some(pipeline.0.clone()),
-            table: table.map(|table| table.0.clone()),
-            changes,
-            bindings: (first as u32, count as u32),
-            pipeline_place: self.buffer.contents.pipeline(&pipeline.0.native),
-            label: self.buffer.contents.command_text(&self.groups, pipeline.label()),
-        };
-        true
-    }
-
-    fn bind(&mut self, binding: &ReflectedBinding, argument: &Argument) -> Result<(), String> {
-        let name = &binding.name;
-        let mut kind = AccessKind::empty();
-        kind.set(AccessKind::READ, binding.reads);
-        kind.set(AccessKind::WRITE, binding.writes);
-        if binding.atomic {
-            kind = AccessKind::ATOMIC;
-        }
-        match (argument, binding.kind) {
-            (Argument::Buffer(buffer, range), BindingKind::Buffer { min_size }) => {
-                let size = range.end.saturating_sub(range.start);
-                let (label, length) = (buffer.label(), buffer.size());
-                if range.start > range.end || range.end > length {
-                    return Err(format!(
-                        "`{name}` is bound to {range:?} of buffer `{label}` of {length} bytes"
-                    ));
-                }
-                if size < min_size {
-                    return Err(format!(
-                        "`{name}` needs {min_size} bytes, and {size} of buffer `{label}` are bound"
-                    ));
-                }
-                if !range.start.is_multiple_of(4) {
-                    return Err(format!(
-                        "`{name}` is bound from byte {}, which is not aligned to 4",
-                        range.start
-                    ));
-                }
-                let resource = self.buffer.contents.buffer(buffer);
-                let span = BufferSpan { resource, offset: range.start, size };
-                self.buffer.contents.bindings.push(Binding::Buffer(span));
-                if buffer.0.tracked || self.buffer.checking {
-                    self.accesses.push(Access::bytes(buffer.key().id, range.start, range.end, kind));
-                }
-            }
-            (Argument::Texture(texture), BindingKind::Texture) => {
-                let resource = self.buffer.contents.texture(texture);
-                self.buffer.contents.bindings.push(Binding::Texture { resource, view: texture.view });
-                if texture.inner.tracked || self.buffer.checking {
-                    let short = |(start, end): (u32, u32)| (start as u16, end as u16);
-                    let texels = Texels::range(short(texture.view.levels), short(texture.view.slices));
-                    self.accesses.push(Access::texels(texture.key().id, texels, kind));
-                }
-            }
-            (Argument::Sampler(sampler), BindingKind::Sampler) => {
-                let place = self.buffer.contents.sampler(&sampler.native);
-                self.buffer.contents.bindings.push(Binding::Sampler(place));
-            }
-            (argument, _) => {
-                let what = match argument {
-                    Argument::Buffer(..) => "a buffer",
-                    Argument::Texture(_) => "a texture",
-                    Argument::Sampler(_) => "a sampler",
-                };
-                return Err(format!("`{name}` is no {what}, but {what} is bound to it", what = what));
-            }
-        }
-        Ok(())
+        self.buffer.bound.pop_group();
     }
 
     /// Copies bytes from buffer to buffer. Within one buffer the ranges must be apart.
@@ -600,7 +345,7 @@ impl<'a> ComputeCommandEncoder<'a> {
         }
     }
 
-    fn fail(&mut self, message: String) {
+    pub(crate) fn fail(&mut self, message: String) {
         self.buffer.contents.fail(Error::new(ErrorKind::Invalid, message));
     }
 
@@ -636,7 +381,7 @@ impl<'a> ComputeCommandEncoder<'a> {
         self.stages |= stage.mask();
         let contents = &mut self.buffer.contents;
         contents.recording.command(&[Work::new(stage, accesses)]);
-        let label = contents.command_text(&self.groups, label);
+        let label = contents.command_text(self.buffer.bound.groups(), label);
         contents.push_labeled(command, label, origin);
     }
 
@@ -648,7 +393,7 @@ impl<'a> ComputeCommandEncoder<'a> {
         own
     }
 
-    fn span(&mut self, buffer: &Buffer, offset: u64, size: u64) -> Option<BufferSpan> {
+    pub(crate) fn span(&mut self, buffer: &Buffer, offset: u64, size: u64) -> Option<BufferSpan> {
         if !self.own(Arc::as_ptr(&buffer.0.shared).cast(), buffer.label()) {
             return None;
         }

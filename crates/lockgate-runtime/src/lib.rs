@@ -7,12 +7,14 @@
 mod argument_table;
 pub mod backend;
 mod blit_encoder;
+mod bound;
 mod buffer;
 mod command_buffer;
 mod completion;
 mod compute_encoder;
 mod contents;
 mod device;
+mod dispatch;
 mod error;
 mod event;
 mod format;

@@ -1,0 +1,200 @@
+//! What dispatches find bound: the pipeline and the argument table, and what the last dispatch took from them.
+//!
+//! A dispatch captures the table as it stands (`semantics` 2.13). As long as neither changes, the next ones of the
+//! command buffer share what the first has captured, across passes too: bindings, and the accesses that the
+//! model is told. Deliberately absent: the dispatch itself (`dispatch.rs`). Tested in `tests/recording.rs` of `lockgate-cpu`.
+
+use crate::argument_table::{Argument, ArgumentTable};
+use crate::backend::{Binding, BufferSpan};
+use crate::contents::CommandBufferContents;
+use crate::library::{BindingKind, ComputePipeline, ReflectedBinding};
+use lockgate_sync::{Access, AccessKind, Texels};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Pipeline and table of a command buffer, kept from pass to pass so that the next pass need not bind again
+/// what it shares with the last.
+#[derive(Debug, Default)]
+pub(crate) struct Bound {
+    pub(crate) pipeline: Option<ComputePipeline>,
+    table: Option<ArgumentTable>,
+    captured: Option<Captured>,
+    /// What the bindings let the kernel touch, and beyond them what one dispatch adds.
+    pub(crate) accesses: Vec<Access>,
+    /// Labels of the open debug groups, each ended by `/`.
+    groups: String,
+}
+
+/// What a dispatch has captured.
+#[derive(Clone, Debug)]
+pub(crate) struct Captured {
+    /// Of the table, counted in changes; 0 without one.
+    changes: u64,
+    /// First of its bindings in the contents, and their number.
+    pub(crate) bindings: (u32, u32),
+    /// Place of the pipeline in the contents.
+    pub(crate) pipeline: u32,
+    /// In the texts of the contents.
+    pub(crate) label: Range<u32>,
+}
+
+impl Bound {
+    pub(crate) fn set_pipeline(&mut self, pipeline: &ComputePipeline) {
+        if !self.pipeline.as_ref().is_some_and(|own| Arc::ptr_eq(&own.0, &pipeline.0)) {
+            self.pipeline = Some(pipeline.clone());
+            self.captured = None;
+        }
+    }
+
+    pub(crate) fn set_table(&mut self, table: Option<&ArgumentTable>) {
+        let same = match (&self.table, table) {
+            (Some(own), Some(table)) => own.is(table),
+            (own, table) => own.is_none() && table.is_none(),
+        };
+        if !same {
+            self.table = table.cloned();
+            self.captured = None;
+        }
+    }
+
+    pub(crate) fn push_group(&mut self, label: &str) {
+        self.groups.push_str(label);
+        self.groups.push('/');
+        self.captured = None;
+    }
+
+    pub(crate) fn pop_group(&mut self) {
+        let end = self.groups[..self.groups.len().saturating_sub(1)].rfind('/').map_or(0, |at| at + 1);
+        self.groups.truncate(end);
+        self.captured = None;
+    }
+
+    /// Labels of the open debug groups.
+    pub(crate) fn groups(&self) -> &str {
+        &self.groups
+    }
+
+    /// A pass ends: groups do not outlive it.
+    pub(crate) fn end_pass(&mut self) {
+        if !self.groups.is_empty() {
+            self.groups.clear();
+            self.captured = None;
+        }
+    }
+
+    /// A recording begins or ends: nothing is bound.
+    pub(crate) fn clear(&mut self) {
+        self.pipeline = None;
+        self.table = None;
+        self.captured = None;
+        self.groups.clear();
+    }
+
+    /// What was captured, if it still holds.
+    pub(crate) fn captured(&self) -> Option<&Captured> {
+        let changes = self.table.as_ref().map_or(0, ArgumentTable::changes);
+        self.captured.as_ref().filter(|captured| captured.changes == changes)
+    }
+
+    /// Writes the bindings of the pipeline as the table stands now. `checking` says whether the model is told of
+    /// untracked resources too.
+    pub(crate) fn capture(
+        &mut self,
+        contents: &mut CommandBufferContents,
+        checking: bool,
+    ) -> Result<(), String> {
+        self.captured = None;
+        self.accesses.clear();
+        let Some(pipeline) = &self.pipeline else { return Ok(()) };
+        let arguments = self.table.as_ref().map(ArgumentTable::lock);
+        let changes = self.table.as_ref().map_or(0, ArgumentTable::changes);
+        let first = contents.bindings.len();
+        let mut target = Target { contents, accesses: &mut self.accesses, checking };
+        for binding in &pipeline.reflection().bindings {
+            let found =
+                arguments.as_ref().and_then(|a| a.find(binding.group, binding.binding, &binding.name));
+            let bound = match found {
+                Some(argument) => target.bind(binding, argument),
+                None => {
+                    let ReflectedBinding { group, binding, name, .. } = binding;
+                    Err(format!("nothing is bound to `{name}` (@group({group}) @binding({binding}))"))
+                }
+            };
+            bound.map_err(|message| format!("`{}`: {message}", pipeline.label()))?;
+        }
+        let bindings = (first as u32, (contents.bindings.len() - first) as u32);
+        let place = contents.pipeline(&pipeline.0.native);
+        let label = contents.command_text(&self.groups, pipeline.label());
+        self.captured = Some(Captured { changes, bindings, pipeline: place, label });
+        Ok(())
+    }
+}
+
+/// Where captured bindings go.
+struct Target<'a> {
+    contents: &'a mut CommandBufferContents,
+    accesses: &'a mut Vec<Access>,
+    checking: bool,
+}
+
+impl Target<'_> {
+    fn bind(&mut self, binding: &ReflectedBinding, argument: &Argument) -> Result<(), String> {
+        let name = &binding.name;
+        let mut kind = AccessKind::empty();
+        kind.set(AccessKind::READ, binding.reads);
+        kind.set(AccessKind::WRITE, binding.writes);
+        if binding.atomic {
+            kind = AccessKind::ATOMIC;
+        }
+        match (argument, binding.kind) {
+            (Argument::Buffer(buffer, range), BindingKind::Buffer { min_size }) => {
+                let size = range.end.saturating_sub(range.start);
+                let (label, length) = (buffer.label(), buffer.size());
+                if range.start > range.end || range.end > length {
+                    return Err(format!(
+                        "`{name}` is bound to {range:?} of buffer `{label}` of {length} bytes"
+                    ));
+                }
+                if size < min_size {
+                    return Err(format!(
+                        "`{name}` needs {min_size} bytes, and {size} of buffer `{label}` are bound"
+                    ));
+                }
+                if !range.start.is_multiple_of(4) {
+                    return Err(format!(
+                        "`{name}` is bound from byte {}, which is not aligned to 4",
+                        range.start
+                    ));
+                }
+                let resource = self.contents.buffer(buffer);
+                let span = BufferSpan { resource, offset: range.start, size };
+                self.contents.bindings.push(Binding::Buffer(span));
+                if buffer.0.tracked || self.checking {
+                    self.accesses.push(Access::bytes(buffer.key().id, range.start, range.end, kind));
+                }
+            }
+            (Argument::Texture(texture), BindingKind::Texture) => {
+                let resource = self.contents.texture(texture);
+                self.contents.bindings.push(Binding::Texture { resource, view: texture.view });
+                if texture.inner.tracked || self.checking {
+                    let short = |(start, end): (u32, u32)| (start as u16, end as u16);
+                    let texels = Texels::range(short(texture.view.levels), short(texture.view.slices));
+                    self.accesses.push(Access::texels(texture.key().id, texels, kind));
+                }
+            }
+            (Argument::Sampler(sampler), BindingKind::Sampler) => {
+                let place = self.contents.sampler(&sampler.native);
+                self.contents.bindings.push(Binding::Sampler(place));
+            }
+            (argument, _) => {
+                let what = match argument {
+                    Argument::Buffer(..) => "a buffer",
+                    Argument::Texture(_) => "a texture",
+                    Argument::Sampler(_) => "a sampler",
+                };
+                return Err(format!("`{name}` is no {what}, but {what} is bound to it", what = what));
+            }
+        }
+        Ok(())
+    }
+}
