@@ -255,9 +255,19 @@ impl Recording {
     /// Ends the open pass, if there is one: attachments are stored behind the last draw, or, in a pass without
     /// draws, behind the last operation that waits.
     pub fn end_pass(&mut self) {
-        let Some(open) = self.open else { return };
+        let Some(open) = self.open.take() else { return };
+        if !self.loads.is_empty() || !self.stores.is_empty() {
+            self.touch_attachments(open);
+        }
+        self.ops.push(Op::EndPass);
+    }
+
+    /// The load, if nothing was drawn, and the store, which goes to where the pass has it.
+    fn touch_attachments(&mut self, open: OpenPass) {
         let tail = self.ops.len() - open.store_at;
+        self.open = Some(open);
         self.load_attachments();
+        self.open = None;
         let stores = std::mem::take(&mut self.stores);
         if !stores.is_empty() {
             self.push_command(&[Work::new(Stage::Fragment, &stores)]);
@@ -265,8 +275,6 @@ impl Recording {
         self.stores = stores;
         self.stores.clear();
         self.ops[open.store_at..].rotate_left(tail);
-        self.ops.push(Op::EndPass);
-        self.open = None;
     }
 
     /// Appends a barrier to the open pass.

@@ -40,32 +40,42 @@ impl Set {
         if end <= self.prefix {
             return;
         }
+        // Nearly always it continues the last interval or stands behind it.
         match self.more.last_mut() {
             None if start <= self.prefix => self.prefix = end,
             Some(last) if last.0 <= start && start <= last.1 => last.1 = last.1.max(end),
             Some(last) if start > last.1 => self.more.push((start, end)),
             None => self.more.push((start, end)),
-            Some(_) => {
-                self.more.push((start, end));
-                self.normalize();
-            }
+            Some(_) => self.merge(&[(start, end)]),
         }
     }
 
     fn union(&mut self, other: &Set) {
-        self.prefix = self.prefix.max(other.prefix);
-        if other.more.is_empty() {
-            if self.more.first().is_some_and(|first| first.0 <= self.prefix) {
-                self.normalize();
-            }
+        if other.prefix > self.prefix {
+            self.prefix = other.prefix;
+            self.absorb();
+        }
+        if other.more.is_empty() || self.more == other.more {
             return;
         }
         if self.more.is_empty() {
             self.more.extend_from_slice(&other.more);
-            self.normalize();
-        } else if self.more != other.more {
+            self.absorb();
+        } else {
             self.merge(&other.more);
         }
+    }
+
+    /// Moves intervals that touch the prefix into it.
+    fn absorb(&mut self) {
+        let mut touching = 0;
+        while let Some(&(start, end)) = self.more.get(touching)
+            && start <= self.prefix
+        {
+            self.prefix = self.prefix.max(end);
+            touching += 1;
+        }
+        self.more.drain(..touching);
     }
 
     /// Takes in intervals that are sorted and apart.
@@ -93,38 +103,19 @@ impl Set {
     }
 
     fn intersect(&mut self, other: &Set) {
-        let mut result = Set { prefix: self.prefix.min(other.prefix), more: Vec::new() };
         let spans = |set: &Set| -> Vec<(u64, u64)> {
             std::iter::once((0, set.prefix)).chain(set.more.iter().copied()).collect()
         };
-        for a in spans(self) {
-            for b in spans(other) {
+        let (own, theirs) = (spans(self), spans(other));
+        *self = Set::default();
+        for a in &own {
+            for b in &theirs {
                 let (start, end) = (a.0.max(b.0), a.1.min(b.1));
-                if start < end && end > result.prefix {
-                    result.more.push((start, end));
+                if start < end {
+                    self.insert(start, end);
                 }
             }
         }
-        result.normalize();
-        *self = result;
-    }
-
-    /// Sorts the intervals, merges those that touch, and moves what touches the prefix into it.
-    fn normalize(&mut self) {
-        self.more.sort_unstable();
-        let mut kept = 0;
-        for at in 0..self.more.len() {
-            let (start, end) = self.more[at];
-            if start <= self.prefix {
-                self.prefix = self.prefix.max(end);
-            } else if kept > 0 && start <= self.more[kept - 1].1 {
-                self.more[kept - 1].1 = self.more[kept - 1].1.max(end);
-            } else {
-                self.more[kept] = (start, end);
-                kept += 1;
-            }
-        }
-        self.more.truncate(kept);
     }
 
     /// Adds the numbers between intervals where none of `live` (sorted) lies.
@@ -206,8 +197,8 @@ impl Clock {
         }
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.lanes.clear();
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
     }
 
     /// How many intervals stand beyond the prefixes.

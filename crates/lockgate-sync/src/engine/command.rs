@@ -2,7 +2,7 @@
 
 use super::clock::Lane;
 use super::frontier::Gate;
-use super::memory::{Entry, Run};
+use super::memory::{Entries, Entry, Run};
 use super::queue::Queue;
 use super::reach::{Behind, Publish, Seen};
 use super::sync::Place;
@@ -146,7 +146,7 @@ impl Engine {
         access: &Access,
         gate: &Gate,
     ) -> (VertexId, Arc<Behind>) {
-        let mut behind = Arc::new(gate.behind.clone());
+        let mut behind = gate.behind.clone();
         self.scratch.edges.clear();
         self.scratch.edges.extend_from_slice(&gate.waits);
         self.subtract(&actors, std::slice::from_ref(access), &mut behind, None);
@@ -339,23 +339,22 @@ impl Engine {
         let (start, end) = access.region.physical(&resource);
         let memory = &mut self.memories.memories[resource.memory.index()];
         let range = memory.segments_of(start, end);
-        for at in range.clone() {
-            let entries = &mut memory.segments[at].entries;
-            if recent {
-                entries.record(entry.clone(), &resource, behind, false);
-            } else {
-                entries.append(entry.clone());
+        let unit = (entry.unit && entry.tracked).then(|| entry.clone());
+        let write = |entries: &mut Entries, entry: Entry, whole: bool| match recent {
+            true => entries.record(entry, &resource, behind, whole),
+            false => entries.append(entry),
+        };
+        if let Some(last) = range.end.checked_sub(1).filter(|last| range.contains(last)) {
+            for segment in &mut memory.segments[range.start..last] {
+                write(&mut segment.entries, entry.clone(), false);
             }
+            write(&mut memory.segments[last].entries, entry, false);
+        }
+        if let Some(entry) = unit {
+            write(&mut memory.unit, entry, true);
         }
         if recent && access.kind.writes() {
             memory.merge(range);
-        }
-        if entry.unit && entry.tracked {
-            if recent {
-                memory.unit.record(entry, &resource, behind, true);
-            } else {
-                memory.unit.append(entry);
-            }
         }
     }
 

@@ -96,14 +96,14 @@ impl Engine {
                 if let super::ItemKind::Buffer(buffer) = &mut item.kind
                     && let Some(state) = &mut buffer.state
                 {
-                    filler.own(&mut state.gate.behind);
+                    filler.shared(&mut state.gate.behind);
                     filler.own(&mut state.done.behind);
                 }
             }
             let pass = &mut queue.pass;
             let gates = queue.stage.iter_mut().chain(&mut pass.stage);
             for gate in gates.chain([&mut queue.all, &mut pass.all, &mut queue.buffer.gate]) {
-                filler.own(&mut gate.behind);
+                filler.shared(&mut gate.behind);
             }
             let sources = queue.done.iter_mut().chain(&mut pass.done).chain(&mut pass.segment);
             for sources in sources.chain([&mut queue.buffer.done]) {
@@ -130,7 +130,7 @@ impl Engine {
         for commit in self.commits.values_mut() {
             filler.own(&mut commit.sources.behind);
         }
-        filler.own(&mut self.host.gate.behind);
+        filler.shared(&mut self.host.gate.behind);
         self.host.shared = None;
     }
 

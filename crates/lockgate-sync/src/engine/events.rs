@@ -156,15 +156,13 @@ impl Engine {
         self.scratch.waits_for_conflicts = when_idle;
         let (vertex, behind) = self.take_access_outside(VertexKind::Host { step }, actors, &access, &gate);
         self.scratch.waits_for_conflicts = false;
+        let publish = self.publish_all();
+        let own = Arc::make_mut(&mut self.host.gate.behind);
         if when_idle {
-            self.host.gate.behind.union(&behind);
+            own.union(&behind);
         }
+        own.follow_work(Engine::HOST, number, &publish);
         let by = SyncOp { kind: SyncKind::Commit, at: None };
-        self.host.gate.behind.executed.insert(Engine::HOST, number);
-        self.host.gate.behind.published.insert(Engine::HOST, number);
-        if self.model.strict_alias_visibility {
-            self.host.gate.behind.aliased.insert(Engine::HOST, number);
-        }
         self.host.gate.waits.clear();
         self.host.gate.waits.push(Edge { from: vertex, by });
         self.host.shared = None;
@@ -197,7 +195,7 @@ impl Engine {
         let access = Access::whole(drawable, AccessKind::READ);
         let (vertex, _) = self.take_access_outside(VertexKind::Display { present }, actors, &access, &gate);
         let shown = &mut self.drawables.entry(drawable).or_default().shown;
-        shown.add(Engine::DISPLAY, number, &Arc::new(gate.behind), vertex);
+        shown.add(Engine::DISPLAY, number, &gate.behind, vertex);
         shown.collapse(by, &mut self.out);
         self.advance();
     }

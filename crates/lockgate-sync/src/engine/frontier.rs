@@ -67,7 +67,8 @@ impl Sources {
 /// What later works wait for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gate {
-    pub(crate) behind: Behind,
+    /// Shared between the gates that one operation opens alike.
+    pub(crate) behind: Arc<Behind>,
     pub(crate) waits: Vec<Edge>,
 }
 
@@ -80,7 +81,12 @@ impl Gate {
         edge: Option<Edge>,
         out: &mut Output,
     ) {
-        self.behind.follow(sources, publish);
+        Arc::make_mut(&mut self.behind).follow(sources, publish);
+        self.wait(edge, out);
+    }
+
+    /// Adds an edge to what later works wait for.
+    pub(crate) fn wait(&mut self, edge: Option<Edge>, out: &mut Output) {
         let Some(edge) = edge else { return };
         if self.waits.iter().any(|wait| wait.from == edge.from) {
             return;
@@ -92,10 +98,5 @@ impl Gate {
             self.waits.clear();
             self.waits.push(Edge { from: join, by: edge.by });
         }
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.behind.clear();
-        self.waits.clear();
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     Barrier, CommitId, EventScope, FenceId, PassDescriptor, PassKind, QueueDescriptor, QueueKind, Stage,
     Stages, SyncOp,
 };
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -32,8 +33,20 @@ fn open_stages(
         return;
     }
     let edge = out.edge(&sources.vertices, by);
+    // Gates that had the same behind them before have the same behind them now.
+    let mut opened: SmallVec<[(Arc<Behind>, Arc<Behind>); 2]> = SmallVec::new();
     for stage in stages_in(before) {
-        gates[stage].open_after(&sources.behind, publish, edge, out);
+        let gate = &mut gates[stage];
+        match opened.iter().find(|(from, _)| Arc::ptr_eq(from, &gate.behind)) {
+            Some((_, to)) => gate.behind = to.clone(),
+            None => {
+                let mut to = (*gate.behind).clone();
+                to.follow(&sources.behind, publish);
+                let from = std::mem::replace(&mut gate.behind, Arc::new(to));
+                opened.push((from, gate.behind.clone()));
+            }
+        }
+        gate.wait(edge, out);
     }
 }
 
@@ -98,11 +111,17 @@ pub(crate) struct Queue {
     pub(crate) next: [u64; STAGES],
     /// What is behind the next work of a stage, as long as no gate changes.
     current: [Option<Arc<Behind>>; STAGES],
+    /// What is behind a gate that nothing has opened.
+    nothing: Arc<Behind>,
 }
 
 impl Queue {
     pub(crate) fn new(descriptor: QueueDescriptor) -> Queue {
-        Queue { descriptor, ..Queue::default() }
+        let mut queue = Queue { descriptor, ..Queue::default() };
+        for gate in queue.stage.iter_mut().chain(&mut queue.pass.stage) {
+            gate.behind = queue.nothing.clone();
+        }
+        queue
     }
 
     /// Whether tracked resources are ordered automatically on it.
@@ -124,11 +143,16 @@ impl Queue {
         if let Some(behind) = &self.current[stage] {
             return behind.clone();
         }
-        let mut behind = Behind::default();
+        let mut behind: Option<Arc<Behind>> = None;
         for gate in self.gates(stage) {
-            behind.union(&gate.behind);
+            match &mut behind {
+                None => behind = Some(gate.behind.clone()),
+                Some(own) if Arc::ptr_eq(own, &gate.behind) || gate.behind.is_empty() => {}
+                Some(own) if own.is_empty() => *own = gate.behind.clone(),
+                Some(own) => Arc::make_mut(own).union(&gate.behind),
+            }
         }
-        let behind = Arc::new(behind);
+        let behind = behind.unwrap_or_default();
         self.current[stage] = Some(behind.clone());
         behind
     }
@@ -254,7 +278,10 @@ impl Queue {
             self.gate_queue(before, &sources, &publish, by, out);
         }
         for gate in self.pass.stage.iter_mut().chain([&mut self.pass.all]) {
-            gate.clear();
+            gate.waits.clear();
+            if !gate.behind.is_empty() {
+                gate.behind = self.nothing.clone();
+            }
         }
         self.gates_changed();
     }

@@ -116,11 +116,9 @@ impl Behind {
         }
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.executed.clear();
-        self.published.clear();
-        self.aliased.clear();
-        self.scoped.clear();
+    /// Whether nothing is behind the point.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.executed.is_empty()
     }
 
     /// The first work of `start..end` whose stores to the resource are not visible here.
