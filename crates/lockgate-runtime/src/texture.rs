@@ -82,6 +82,12 @@ impl Default for TextureDescriptor {
 }
 
 impl TextureDescriptor {
+    /// A 2D texture of `Rgba8Unorm` with one mip level.
+    #[doc(alias = "texture2DDescriptorWithPixelFormat")]
+    pub fn d2(width: u32, height: u32) -> TextureDescriptor {
+        TextureDescriptor { width, height, ..TextureDescriptor::default() }
+    }
+
     /// Texels of a mip level: width, height, depth.
     pub fn level_size(&self, level: u32) -> [u32; 3] {
         [self.width, self.height, self.depth].map(|side| (side.checked_shr(level).unwrap_or(0)).max(1))

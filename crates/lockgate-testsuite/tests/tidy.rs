@@ -183,3 +183,27 @@ fn dependencies_point_one_way() {
     }
     report("dependencies against the flow", wrong);
 }
+
+/// Each ambiguity of the documentation is decided in a function that exists.
+#[test]
+fn ambiguities_have_a_function() {
+    let page = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let sources = files("rs");
+    let mut wrong = Vec::new();
+    for number in 1..=32 {
+        let row = page.lines().find(|line| line.starts_with(&format!("| A{number} |")));
+        let decided =
+            row.and_then(|row| row.rsplit(" | ").next()).map(|cell| cell.split('`').collect::<Vec<_>>());
+        let Some([_, function, _, file, _]) = decided.as_deref() else {
+            wrong.push(format!("A{number} has no row that says where it is decided"));
+            continue;
+        };
+        let defines = |(name, text): &(String, String)| {
+            name.ends_with(&format!("/{file}")) && text.contains(&format!("fn {function}"))
+        };
+        if !sources.iter().any(defines) {
+            wrong.push(format!("A{number}: no function `{function}` in a `{file}`"));
+        }
+    }
+    report("ambiguities", wrong);
+}

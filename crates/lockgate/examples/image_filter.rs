@@ -15,76 +15,59 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 
     let device = system_default_device()?;
     let library = device.new_library(&std::fs::read_to_string(format!("{FOLDER}/filter.wgsl"))?)?;
-    let [horizontal, vertical, compose] = ["blur_horizontal", "blur_vertical", "compose"]
-        .map(|kernel| device.new_compute_pipeline(&library, kernel));
-    let (horizontal, vertical, compose) = (horizontal?, vertical?, compose?);
-
-    let input = device.new_texture(&TextureDescriptor { width, height, ..Default::default() })?;
+    let kernel = |name| device.new_compute_pipeline(&library, name);
+    let (horizontal, vertical) = (kernel("blur_horizontal")?, kernel("blur_vertical")?);
+    let input = device.new_texture(&TextureDescriptor::d2(width, height))?;
     input.replace_region(0, 0, &picture)?;
-    let chain = TextureDescriptor { width, height, mip_level_count: 5, ..Default::default() };
-    let shown =
-        device.new_texture(&TextureDescriptor { width: width + width / 2, height, ..Default::default() })?;
+    let shown = device.new_texture(&TextureDescriptor::d2(width + width / 2, height))?;
     // Heaps are untracked unless they say otherwise: from here on the fence alone keeps things in order.
+    let chain = TextureDescriptor { mip_level_count: 5, ..TextureDescriptor::d2(width, height) };
     let size = device.texture_size_and_align(&chain)?.size;
-    let pictures = device.new_heap(&HeapDescriptor { size, ..Default::default() })?;
-    let scratch = device.new_heap(&HeapDescriptor { size, ..Default::default() })?;
+    let heap = || device.new_heap(&HeapDescriptor { size, ..Default::default() });
+    let (pictures, scratch, fence) = (heap()?, heap()?, device.new_fence("level"));
     let levels = pictures.new_texture(&chain)?;
-    let fence = device.new_fence("level");
 
     let allocator = device.new_command_allocator("filter");
     let mut commands = device.new_command_buffer("filter");
     commands.begin(&allocator);
     let mut encoder = commands.blit_command_encoder("downsample");
-    encoder.copy_texture(
-        &input,
-        TextureOrigin::default(),
-        &levels,
-        TextureOrigin::default(),
-        [width, height, 1],
-    );
+    let corner = TextureOrigin::default();
+    encoder.copy_texture(&input, corner, &levels, corner, [width, height, 1]);
     encoder.generate_mipmaps(&levels);
     encoder.update_fence(&fence);
     encoder.end_encoding();
+    let filter = |pass: &mut ComputeCommandEncoder<'_>, kernel: &_, source: &Texture, target: &Texture| {
+        let table = device.new_argument_table();
+        table.set_texture("source", source);
+        table.set_texture("target_", target);
+        pass.set_compute_pipeline(kernel);
+        pass.set_argument_table(&table);
+        pass.dispatch_threads(target.level_size(0));
+    };
     let serial = ComputePassDescriptor { dispatch_type: DispatchType::Serial, label: "blur" };
     for level in 0..chain.mip_level_count {
         let view = levels.new_view(PixelFormat::Rgba8Unorm, (level, level + 1), (0, 1))?;
         let [width, height, _] = view.level_size(0);
-        let between = scratch.new_texture(&TextureDescriptor { width, height, ..Default::default() })?;
+        let between = scratch.new_texture(&TextureDescriptor::d2(width, height))?;
         let mut encoder = commands.compute_command_encoder_with(&serial);
         encoder.wait_for_fence(&fence, Stages::ALL);
-        for (kernel, source, target) in [(&horizontal, &view, &between), (&vertical, &between, &view)] {
-            let table = device.new_argument_table();
-            table.set_texture("source", source);
-            table.set_texture("target_", target);
-            encoder.set_compute_pipeline(kernel);
-            encoder.set_argument_table(&table);
-            encoder.dispatch_threads([width, height, 1]);
-        }
+        filter(&mut encoder, &horizontal, &view, &between);
+        filter(&mut encoder, &vertical, &between, &view);
         encoder.update_fence(&fence, Stages::ALL);
         encoder.end_encoding();
         between.make_aliasable()?;
     }
-    let table = device.new_argument_table();
-    table.set_texture("source", &levels);
-    table.set_texture("target_", &shown);
     let mut encoder = commands.compute_command_encoder("compose");
     encoder.wait_for_fence(&fence, Stages::DISPATCH);
-    encoder.set_compute_pipeline(&compose);
-    encoder.set_argument_table(&table);
-    encoder.dispatch_threads([shown.width(), shown.height(), 1]);
+    filter(&mut encoder, &kernel("compose")?, &levels, &shown);
     encoder.end_encoding();
     commands.end()?;
 
-    let queue = device.new_command_queue(&Default::default())?;
-    let feedback = queue.commit(&[&commands])?.wait_until_completed()?;
+    let feedback =
+        device.new_command_queue(&Default::default())?.commit(&[&commands])?.wait_until_completed()?;
     let result = paths.next().unwrap_or("filtered.png".into());
-    image::save_buffer(
-        &result,
-        &shown.get_bytes(0, 0)?,
-        shown.width(),
-        shown.height(),
-        image::ColorType::Rgba8,
-    )?;
+    let bytes = shown.get_bytes(0, 0)?;
+    image::save_buffer(&result, &bytes, shown.width(), shown.height(), image::ColorType::Rgba8)?;
     println!("wrote {result}: {} commands in {:?}", feedback.commands().len(), feedback.gpu_end_time());
     Ok(())
 }

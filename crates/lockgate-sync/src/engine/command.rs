@@ -209,11 +209,7 @@ impl Engine {
         if a.kind.is_atomic() && b.kind.is_atomic() && !(earlier.tracked && later.tracked) {
             return;
         }
-        let copies = same_pass
-            && self.model.overlapping_copies_ordered
-            && (earlier.stage, later.stage) == (Stage::Blit, Stage::Blit)
-            && matches!(later.kind, ResourceKind::Texture { .. })
-            && earlier.serial == later.serial;
+        let copies = self.orders_copies(earlier, later);
         let closes = match () {
             () if tracked => Some(SyncKind::Tracking(a.resource)),
             () if self.scratch.waits_for_conflicts => Some(SyncKind::Completion),
@@ -250,6 +246,16 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// A7: two copies of one pass that write one texture are unordered, unless the switch says otherwise.
+    fn orders_copies(&self, earlier: &Entry, later: &Entry) -> bool {
+        self.model.overlapping_copies_ordered
+            && later.pass != 0
+            && earlier.pass == later.pass
+            && (earlier.stage, later.stage) == (Stage::Blit, Stage::Blit)
+            && matches!(later.kind, ResourceKind::Texture { .. })
+            && earlier.serial == later.serial
     }
 
     fn first_missing(&self, of: &Entry, at: &Behind, start: u64, end: u64, alias: bool) -> Option<u64> {
@@ -358,7 +364,8 @@ impl Engine {
         }
     }
 
-    /// The access as an entry, with its resource; nothing if the resource does not exist.
+    /// The access as an entry, with its resource; nothing if the resource does not exist. What is reached through
+    /// memory alone is not tracked (A21).
     fn candidate(
         &self,
         of: &Actors,

@@ -39,7 +39,7 @@ pub(crate) struct EventState {
 
 impl EventState {
     fn push(&mut self, signal: Signal) {
-        // A later signal of the same producer that does not raise the value releases nobody first.
+        // A6: the value never falls. A later signal of the same producer that does not raise it releases nobody.
         let same = self.signals.last().is_some_and(|last| last.producer == signal.producer);
         let raises = signal.value > self.value;
         self.value = self.value.max(signal.value);
@@ -216,6 +216,7 @@ impl Engine {
         state_queue.gates_changed();
     }
 
+    /// Everything later on the queue waits for everything earlier: barriers of IO queues.
     pub(crate) fn take_queue_barrier(&mut self, queue: usize) {
         let publish = self.publish_all();
         let by = SyncOp { kind: SyncKind::QueueBarrier, at: None };
@@ -230,6 +231,7 @@ impl Engine {
         state.gates_changed();
     }
 
+    /// A signal waits for everything earlier on its queue, on IO queues too (A18).
     pub(crate) fn take_signal(&mut self, queue: usize, event: EventId, value: u64, host: &Arc<Gate>) {
         let mut sources = self.queues[queue].sources();
         sources.union_gate(host);

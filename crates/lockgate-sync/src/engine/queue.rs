@@ -15,12 +15,13 @@ use std::sync::Arc;
 
 pub(crate) const STAGES: usize = Stage::COUNT;
 
-/// The set of stages of a mask, and, where it applies, every stage that no mask can name.
+/// The stages that a mask names, and no others: tile counts like any (A12), vertex does not stand for object and
+/// mesh (A28).
 pub(crate) fn stages_in(mask: Stages) -> impl Iterator<Item = usize> {
     Stage::EVERY.iter().filter(move |stage| mask.intersects(stage.mask())).map(|stage| *stage as usize)
 }
 
-/// Makes later works of some stages wait for `sources`.
+/// Makes later works of some stages wait for `sources`. One side is enough: no partner is asked for (A3).
 fn open_stages(
     gates: &mut [Gate; STAGES],
     before: Stages,
@@ -198,7 +199,7 @@ impl Queue {
         sources
     }
 
-    /// Works of all earlier passes in some stages.
+    /// Works of all earlier passes in some stages, also of those before a wait for an event (A4).
     pub(crate) fn prior_sources(&self, mask: Stages) -> Sources {
         let mut sources = Sources::default();
         for stage in stages_in(mask) {
@@ -286,7 +287,7 @@ impl Queue {
         self.gates_changed();
     }
 
-    /// The mask of a barrier of a Metal 4 encoder, limited for the side within the pass.
+    /// The masks of a barrier, `after` the earlier side (A27), limited to what the pass can encode.
     pub(crate) fn intrapass_masks(&self, barrier: &Barrier) -> (Stages, Stages) {
         let kind = self.pass.kind;
         (barrier.after & kind.intrapass_sources(), barrier.before & kind.stages())

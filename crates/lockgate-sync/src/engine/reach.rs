@@ -12,6 +12,7 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
+    /// What a barrier by resources publishes; it orders everything all the same (A32).
     fn covers(&self, id: ResourceId, kind: ResourceKind) -> bool {
         match self {
             Scope::Kinds(kinds) => kinds.contains(match kind {

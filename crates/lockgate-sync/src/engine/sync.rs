@@ -158,6 +158,8 @@ impl Engine {
         self.queues[queue].pass.updates.push((fence, sources));
     }
 
+    /// Updates of a queue add up, over passes and command buffers (A15, A31), and stand where they were recorded
+    /// although hardware may move them (A16).
     fn update_fence(&mut self, queue: usize, fence: FenceId, sources: &Sources) {
         let by = SyncOp { kind: SyncKind::Fence(fence), at: None };
         let updates = self.fences.entry(fence).or_default();
