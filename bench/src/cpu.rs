@@ -4,6 +4,7 @@ use crate::measure::{medians, per, ratio};
 use lockgate::cpu::{CpuBackend, CpuDescriptor};
 use lockgate::*;
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 const SIDE: usize = 1024;
 
@@ -28,6 +29,7 @@ fn tap(x: i32, y: i32) -> vec4f { return source[y * SIDE + clamp(x, 0, SIDE - 1)
 @compute @workgroup_size(64) fn step(@builtin(global_invocation_id) id: vec3u) {
     words[id.x] = words[id.x] * 3u + 1u;
 }
+@compute @workgroup_size(64) fn nothing() {}
 ";
 
 struct Bench {
@@ -54,6 +56,26 @@ impl Bench {
         commands.end().unwrap();
         self.queue.commit(&[&commands]).unwrap().wait_until_completed().unwrap();
         self.allocator.reset().unwrap();
+    }
+
+    /// Microseconds from the call of commit until the host knows that an empty dispatch is done: the median.
+    fn latency(&self, nothing: &ComputePipeline, rounds: usize) -> f64 {
+        let mut commands = self.device.new_command_buffer("");
+        let mut times: Vec<Duration> = Vec::new();
+        for _ in 0..rounds * 100 {
+            commands.begin(&self.allocator);
+            let mut encoder = commands.compute_command_encoder("");
+            encoder.set_compute_pipeline(nothing);
+            encoder.dispatch_threads([64, 1, 1]);
+            encoder.end_encoding();
+            commands.end().unwrap();
+            let begin = Instant::now();
+            self.queue.commit(&[&commands]).unwrap().wait_until_completed().unwrap();
+            times.push(begin.elapsed());
+            self.allocator.reset().unwrap();
+        }
+        times.sort_unstable();
+        times[times.len() / 2].as_nanos() as f64 / 1000.0
     }
 
     fn buffer(&self, size: usize, tracked: bool) -> Buffer {
@@ -86,8 +108,10 @@ fn overheads(rounds: usize) {
     };
     let [one, chain] =
         medians(rounds, [&mut || (0..100).for_each(|_| dispatches(1)), &mut || dispatches(10_000)]);
+    let nothing = bench.device.new_compute_pipeline(&bench.library, "nothing").unwrap();
     println!("| what | us |");
     println!("|---|---|");
+    println!("| an empty dispatch, commit to done, on a warm queue | {:.2} |", bench.latency(&nothing, rounds));
     println!("| one dispatch of 64: record, commit, wait, on a warm queue | {:.2} |", per(one, 100) / 1000.0);
     println!(
         "| 10,000 dependent (tracked) dispatches in one command buffer, for each | {:.3} |",

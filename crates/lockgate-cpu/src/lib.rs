@@ -17,13 +17,16 @@
 //! `unsafe` is confined to [`kernel`] and to the module that holds memory. Deliberately absent: knowledge of
 //! barriers, fences and tracking, which are edges of a graph by the time they come here.
 
+mod bell;
 mod copy;
 mod execute;
 mod graph;
 pub mod kernel;
 mod memory;
+mod primitives;
 mod resource;
 mod scheduler;
+mod slot;
 mod watchdog;
 
 use crate::execute::Pipeline;

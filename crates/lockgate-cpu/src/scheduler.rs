@@ -5,15 +5,17 @@
 //! order gives the same bytes each time. Nothing is decided before somebody waits, so an order ranges over all
 //! that was committed until then.
 
+use crate::bell::Bell;
 use crate::execute::{Dispatch, Job, prepare};
 use crate::graph::{InFlight, Notice, ReadyWork};
-use crate::watchdog::{Slot, Watchdog};
+use crate::slot::Slot;
+use crate::watchdog::Watchdog;
 use crate::{CpuDescriptor, Order};
 use lockgate_runtime::backend::{Observer, Submission};
 use lockgate_runtime::{CommandTiming, Result};
 use lockgate_sync::{CommitId, VertexId};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a thread looks for work before it sleeps: about twice what a wake-up costs.
@@ -21,11 +23,8 @@ const SPIN: Duration = Duration::from_micros(20);
 
 pub(crate) struct Scheduler {
     state: Mutex<State>,
-    /// Workers sleep here.
-    work: Condvar,
-    sleeping: AtomicUsize,
-    /// Counts what became ready, so that spinning threads need no lock.
-    news: AtomicU64,
+    /// Rings when something is ready.
+    bell: Bell,
     closing: AtomicBool,
     pub(crate) observer: OnceLock<Arc<dyn Observer>>,
     order: Order,
@@ -57,9 +56,7 @@ impl Scheduler {
         let random = if let Order::Random(seed) = descriptor.order { seed } else { 0 };
         Scheduler {
             state: Mutex::new(State { random, ..State::default() }),
-            work: Condvar::new(),
-            sleeping: AtomicUsize::new(0),
-            news: AtomicU64::new(0),
+            bell: Bell::new(),
             closing: AtomicBool::new(false),
             observer: OnceLock::new(),
             order: descriptor.order.clone(),
@@ -79,7 +76,6 @@ impl Scheduler {
     }
 
     pub(crate) fn submit(&self, submission: Submission) {
-        self.watchdog.wake();
         let mut state = self.lock();
         for (commit, buffers) in submission.commits {
             state.in_flight.add_commit(commit, buffers);
@@ -99,7 +95,7 @@ impl Scheduler {
         let slot = self.watchdog.slot();
         let mut idle_since: Option<Instant> = None;
         while !done() {
-            let seen = self.news.load(Ordering::Acquire);
+            let seen = self.bell.count();
             if let Some(next) = self.next(self.lock()) {
                 self.run(next, &slot, 0);
                 idle_since = None;
@@ -109,7 +105,7 @@ impl Scheduler {
                 return;
             }
             let since = *idle_since.get_or_insert_with(Instant::now);
-            while self.news.load(Ordering::Acquire) == seen && !done() {
+            while self.bell.count() == seen && !done() {
                 if since.elapsed() > SPIN {
                     return;
                 }
@@ -122,49 +118,29 @@ impl Scheduler {
     pub(crate) fn serve(&self, worker: u32) {
         let slot = self.watchdog.slot();
         while !self.closing.load(Ordering::Acquire) {
-            let seen = self.news.load(Ordering::Acquire);
+            let seen = self.bell.count();
             if let Some(next) = self.next(self.lock()) {
                 self.run(next, &slot, worker);
                 continue;
             }
             let since = Instant::now();
-            while self.news.load(Ordering::Acquire) == seen && since.elapsed() < SPIN {
+            while self.bell.count() == seen && since.elapsed() < SPIN {
                 std::hint::spin_loop();
             }
-            if self.news.load(Ordering::Acquire) == seen {
-                self.sleep(seen);
-            }
+            self.bell.sleep(seen);
         }
     }
 
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Release);
-        self.news.fetch_add(1, Ordering::AcqRel);
-        drop(self.lock());
-        self.work.notify_all();
-    }
-
-    fn sleep(&self, seen: u64) {
-        let state = self.lock();
-        // Under the lock: whoever announces something after this sees the sleeper.
-        self.sleeping.fetch_add(1, Ordering::AcqRel);
-        let nothing = |_: &mut State| self.news.load(Ordering::Acquire) == seen;
-        drop(self.work.wait_while(state, nothing).unwrap_or_else(PoisonError::into_inner));
-        self.sleeping.fetch_sub(1, Ordering::AcqRel);
+        self.bell.ring(usize::MAX);
     }
 
     /// Tells idle threads that there is something to run.
     fn announce(&self, count: usize) {
-        if count == 0 {
-            return;
+        if count > 0 {
+            self.bell.ring(count);
         }
-        self.news.fetch_add(1, Ordering::AcqRel);
-        if self.sleeping.load(Ordering::Acquire) == 0 {
-            return;
-        }
-        // Taking the lock makes sure that no worker is between looking and sleeping.
-        drop(self.lock());
-        if count == 1 { self.work.notify_one() } else { self.work.notify_all() }
     }
 
     /// The next thing to run, by the order of the device.
@@ -228,6 +204,7 @@ impl Scheduler {
         let mut last = false;
         while let Some(groups) = dispatch.take() {
             slot.begin(self.opened.elapsed());
+            self.watchdog.wake();
             last |= dispatch.run(groups, &slot.stop);
             slot.end();
         }
@@ -269,7 +246,7 @@ impl Scheduler {
             }
         }
         // Threads that spin look again.
-        self.news.fetch_add(1, Ordering::AcqRel);
+        self.bell.touch();
     }
 }
 

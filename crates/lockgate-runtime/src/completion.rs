@@ -50,6 +50,8 @@ struct Inner {
     timed_out: BTreeSet<CommitId>,
     events: Events,
     waiters: BTreeMap<EventId, Vec<Waiter>>,
+    /// Threads that sleep on `changed`: to wake nobody is a system call all the same.
+    sleepers: usize,
 }
 
 #[derive(Default)]
@@ -123,24 +125,34 @@ impl Completions {
     /// Wakes everybody who waits, to look again.
     pub(crate) fn wake(&self) {
         // Taking the lock makes sure that nobody is between looking and waiting.
-        drop(self.lock());
-        self.changed.notify_all();
+        self.notify(self.lock());
+    }
+
+    /// Frees the lock and wakes everybody who sleeps.
+    fn notify(&self, inner: MutexGuard<'_, Inner>) {
+        let sleepers = inner.sleepers;
+        drop(inner);
+        if sleepers > 0 {
+            self.changed.notify_all();
+        }
     }
 
     /// Sleeps until something changes or the deadline has passed, unless `done` already. `done` is asked under
     /// the lock, so no change falls between asking and sleeping.
     pub(crate) fn sleep_unless(&self, deadline: Option<Instant>, done: &dyn Fn(&Events) -> bool) {
-        let inner = self.lock();
+        let mut inner = self.lock();
         if done(&inner.events) {
             return;
         }
-        match deadline {
-            None => drop(self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner)),
+        inner.sleepers += 1;
+        let mut inner = match deadline {
+            None => self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
-                drop(self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner));
+                self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0
             }
-        }
+        };
+        inner.sleepers -= 1;
     }
 
     pub(crate) fn ask(&self, done: &dyn Fn(&Events) -> bool) -> bool {
@@ -167,8 +179,7 @@ impl Observer for Completions {
             due.sort_by_key(|waiter| waiter.value);
             due.into_iter().for_each(|waiter| waiter.fire(reached));
         }
-        drop(inner);
-        self.changed.notify_all();
+        self.notify(inner);
     }
 
     fn completed(&self, commit: CommitId, mut report: CommitReport) {
@@ -186,8 +197,7 @@ impl Observer for Completions {
             // The thread has ended only if the device is going away.
             let _ = thread.send(handler);
         }
-        drop(inner);
-        self.changed.notify_all();
+        self.notify(inner);
     }
 
     fn progressed(&self, _commit: CommitId) {
