@@ -124,7 +124,7 @@ fn data(timeline: &Timeline, layout: &Layout) -> Value {
     reasons.dedup();
     let orders = timeline.orders.iter().map(|order| {
         let reason = reasons.binary_search(&order.reason.as_str()).unwrap_or(0);
-        json!([order.from, order.to, reason])
+        json!([order.from, order.to, reason, u8::from(order.implied)])
     });
     json!({
         "length": nanos(timeline.length),

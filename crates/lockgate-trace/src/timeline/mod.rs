@@ -6,6 +6,7 @@
 
 mod ascii;
 mod html;
+mod implied;
 mod perfetto;
 
 pub use ascii::ascii;
@@ -20,6 +21,9 @@ use std::time::Duration;
 
 /// How many commands a point without work passes on: those that ended last, since they are what is waited for.
 const SOURCES_MAX: usize = 16;
+
+/// Among more commands than this, orders that others imply are not looked for.
+const REDUCED_COMMANDS_MAX: usize = 10_000;
 
 /// What ran when and why.
 ///
@@ -37,7 +41,7 @@ pub struct Timeline {
     pub passes: Vec<Pass>,
     /// The commands in the order of the passes.
     pub commands: Vec<Command>,
-    /// Who waits for whom.
+    /// Who waits for whom, by who waits.
     pub orders: Vec<Order>,
     /// Orders that are not in the list, because a point passes on only the commands that ended last.
     pub orders_left_out: usize,
@@ -86,6 +90,8 @@ pub struct Order {
     pub to: usize,
     /// By what: `fence scratch`, `producer barrier`, `tracked A`.
     pub reason: String,
+    /// Whether other orders together say so already; not looked for among more than 10,000 commands.
+    pub implied: bool,
 }
 
 impl Timeline {
@@ -192,12 +198,20 @@ impl Timeline {
             for edge in edges {
                 let reason = || reason(edge.by.kind, name);
                 let orders = behind(edge).iter().filter(|from| **from != to);
-                self.orders.extend(orders.map(|from| Order { from: *from, to, reason: reason() }));
+                self.orders.extend(orders.map(|from| Order {
+                    from: *from,
+                    to,
+                    reason: reason(),
+                    implied: false,
+                }));
             }
             sources.insert(vertex.id, vec![to]);
         }
-        self.orders.sort();
+        self.orders.sort_by(|a, b| (a.to, a.from, &a.reason).cmp(&(b.to, b.from, &b.reason)));
         self.orders.dedup();
+        if self.commands.len() <= REDUCED_COMMANDS_MAX {
+            implied::mark(&mut self.orders, self.commands.len());
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub fn perfetto(timeline: &Timeline) -> String {
             "args": {"pass": pass.name, "command buffer": pass.buffer},
         }));
     }
-    for (id, order) in timeline.orders.iter().enumerate() {
+    for (id, order) in timeline.orders.iter().filter(|order| !order.implied).enumerate() {
         if !ran(&order.from) || !ran(&order.to) {
             continue;
         }
