@@ -3,8 +3,14 @@
 //! Deliberately absent: why the order that is there does not reach (`near.rs`), and what closes it (`advice.rs`).
 
 use super::code::Code;
-use super::finding::{Finding, Omission, Report, Subject};
-use crate::{Actor, CommandRef, Gap, History, Program, QueueId, ResourceDescriptor, Run, Step};
+use super::finding::{Finding, Omission, OrderFound, Report, Subject};
+use super::near::nearest;
+use super::place::Place;
+use super::trial::{Open, Trial, Trials};
+use crate::{Actor, Edge, Gap, History, Op, Program, Reach, ResourceDescriptor, Site, Step, VertexKind};
+
+/// Hazards whose order is looked up in the graph, a search each.
+const PATHS_MAX: usize = 64;
 
 /// Pairs of accesses of one memory beyond which only those are listed that nothing supersedes.
 const PAIRS_MAX: u64 = 50_000_000;
@@ -23,15 +29,6 @@ impl Finding {
         let code = Code::of_gap(gap, queues_differ);
         Finding::new(code, Subject::Hazard { gap: *gap, overlap })
     }
-}
-
-/// The queue of each commit.
-pub(crate) fn queues_of_commits(program: &Program) -> Vec<QueueId> {
-    let queue = |step: &Step| match step {
-        Step::Commit { queue, .. } => Some(*queue),
-        _ => None,
-    };
-    program.steps.iter().filter_map(queue).collect()
 }
 
 /// How much history a program can afford: all of it unless its pairs are too many.
@@ -53,21 +50,52 @@ pub(crate) fn history(program: &Program) -> History {
 }
 
 /// Runs the program and lists its gaps, by the place of the later access.
-pub(crate) fn find(program: &Program, report: &mut Report) -> Run {
-    let history = history(program);
-    if history == History::Recent {
+pub(crate) fn find(trials: &Trials<'_>, report: &mut Report) -> Trial {
+    let program = trials.layout.program;
+    if history(program) == History::Recent {
         report.omitted.push(Omission::Pairs);
     }
-    let mut run = program.run_with(history);
-    let queues = queues_of_commits(program);
-    let queue = |actor: Actor| match actor {
-        Actor::Command(CommandRef { commit, .. }) => queues.get(commit.index()),
-        Actor::Host { .. } | Actor::Display { .. } => None,
-    };
-    run.gaps.sort_by_key(|gap| (gap.later.actor, gap.later.stage, gap.earlier.actor, gap.earlier.stage));
-    for gap in &run.gaps {
-        let differ = queue(gap.earlier.actor) != queue(gap.later.actor);
-        report.findings.push(Finding::of_gap(gap, &program.resources, differ));
+    let mut now = trials.run([]);
+    now.gaps.sort_by_key(|open| (open.b, open.a, open.gap.earlier.access.resource));
+    for (number, open) in now.gaps.iter().enumerate() {
+        let differ = open.a.queue != open.b.queue;
+        let mut finding = Finding::of_gap(&open.gap, &program.resources, differ);
+        finding.order = order(trials, &now, open, number < PATHS_MAX);
+        report.findings.push(finding);
     }
-    run
+    now
+}
+
+/// What order there is between the two, and why it is not enough.
+fn order(trials: &Trials<'_>, now: &Trial, open: &Open, look_for_paths: bool) -> OrderFound {
+    let found = nearest(&trials.layout, &open.a, &open.b);
+    if open.gap.reach != Reach::ExecutionOnly || matches!(found, OrderFound::ExecutionOnly { .. }) {
+        return found;
+    }
+    let silent = |edge: &Edge| {
+        let (commit, buffer, op) = edge.by.at?;
+        let place = Place::Op { step: trials.layout.program.step_of_commit(commit)?, buffer, op };
+        let publishes = match trials.layout.program.op_at(place)? {
+            Op::Barrier(_, barrier) => !barrier.visibility.is_empty(),
+            Op::MemoryBarrierWithScope { .. } | Op::MemoryBarrierWithResources { .. } => false,
+            _ => true,
+        };
+        (!publishes).then_some(place)
+    };
+    let path = || {
+        let vertex = |site: &Site| now.run.graph.vertices.iter().find(|vertex| is_of(vertex.kind, site));
+        now.run.graph.path(vertex(&open.gap.earlier)?.id, vertex(&open.gap.later)?.id)
+    };
+    let path = if look_for_paths { path() } else { None };
+    OrderFound::ExecutionOnly { by: path.and_then(|path| path.iter().rev().find_map(silent)) }
+}
+
+/// Whether a vertex is the work of a site.
+pub(crate) fn is_of(kind: VertexKind, site: &Site) -> bool {
+    match (kind, site.actor) {
+        (VertexKind::Work { command, stage, .. }, Actor::Command(of)) => (command, stage) == (of, site.stage),
+        (VertexKind::Host { step }, Actor::Host { step: of }) => step == of,
+        (VertexKind::Display { present }, Actor::Display { present: of }) => present == of,
+        _ => false,
+    }
 }

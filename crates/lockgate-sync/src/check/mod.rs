@@ -5,11 +5,18 @@
 //! messages, files, and what only a runtime or a device can see. Tested against the brute-force oracle in
 //! `lockgate-testsuite/tests/check.rs`.
 
+mod advice;
+mod candidate;
 mod change;
 mod code;
 mod finding;
 mod hazard;
+mod layout;
+mod minimize;
+mod narrow;
+mod near;
 mod place;
+mod trial;
 
 pub use change::{Change, Fix};
 pub use code::{Basis, Code, Severity};
@@ -17,6 +24,7 @@ pub use finding::{Finding, Omission, OrderFound, Report, Sides, Subject};
 pub use place::Place;
 
 use crate::Program;
+use trial::Trials;
 
 /// What to look for, and how long.
 ///
@@ -61,8 +69,11 @@ impl Default for CheckOptions {
 /// assert_eq!(report.findings[0].code, Code::ReadAfterWrite);
 /// ```
 pub fn check(program: &Program, options: &CheckOptions) -> Report {
-    let _ = options;
     let mut report = Report::default();
-    hazard::find(program, &mut report);
+    let mut trials = Trials::new(program, options.budget);
+    let now = hazard::find(&trials, &mut report);
+    if options.advice && !now.gaps.is_empty() {
+        advice::advise(&mut trials, now, &mut report);
+    }
     report
 }
