@@ -89,8 +89,8 @@ pub(crate) fn advise(trials: &mut Trials<'_>, now: Trial, report: &mut Report) -
         advisor.close_in_bulk(&mut proposer);
     }
     let known: BTreeSet<GapKey> = keys.iter().copied().collect();
-    if !advisor.now.gaps.iter().all(|open| known.contains(&open.key())) {
-        advisor.start_again_without_splits(&mut proposer);
+    while advisor.forbids_splits(&known, &mut proposer) {
+        advisor.close_singly(&mut proposer);
     }
     if !advisor.now.gaps.is_empty() {
         advisor.omitted.insert(Omission::Advice);
@@ -101,13 +101,21 @@ pub(crate) fn advise(trials: &mut Trials<'_>, now: Trial, report: &mut Report) -
 }
 
 impl Advisor<'_, '_> {
-    /// A split has opened what nothing closes, such as a pass that reads its own attachment.
-    fn start_again_without_splits(&mut self, proposer: &mut Proposer<'_>) {
-        self.drafts = Drafts::default();
-        self.failed.clear();
-        self.now = self.trials.run([]);
-        proposer.splits = false;
-        self.close_singly(proposer);
+    /// Where a split has opened what nothing closes, as in a pass that reads its own attachment, the pass stays
+    /// whole and everything starts again. Returns whether that is so.
+    fn forbids_splits(&mut self, known: &BTreeSet<GapKey>, proposer: &mut Proposer<'_>) -> bool {
+        let new = self.now.gaps.iter().filter(|open| !known.contains(&open.key()));
+        let passes = new.flat_map(|open| [open.a, open.b]);
+        let passes: Vec<_> = passes.filter_map(|spot| Some((spot.queue?, spot.pass))).collect();
+        let before = proposer.unsplit.len();
+        proposer.unsplit.extend(passes);
+        let more = proposer.unsplit.len() > before && self.trials.afford();
+        if more {
+            self.drafts = Drafts::default();
+            self.failed.clear();
+            self.now = self.trials.run([]);
+        }
+        more
     }
 
     fn close_singly(&mut self, proposer: &mut Proposer<'_>) {

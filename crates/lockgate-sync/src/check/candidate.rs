@@ -12,6 +12,7 @@ use crate::{
     Actor, Barrier, BarrierReach, EventId, FenceId, HostStep, Op, PassKind, Program, QueueId, Reach, Stages,
     Step, VisibilityOptions,
 };
+use std::collections::BTreeSet;
 
 /// Which changes belong together when they are extended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,8 +51,8 @@ pub(crate) struct Candidate {
 #[derive(Debug)]
 pub(crate) struct Proposer<'a> {
     pub(crate) layout: &'a Layout<'a>,
-    /// Whether passes may be split.
-    pub(crate) splits: bool,
+    /// Passes that may not be split.
+    pub(crate) unsplit: BTreeSet<(QueueId, u32)>,
     pub(crate) next_fence: u32,
     pub(crate) next_event: u32,
     list: Vec<Candidate>,
@@ -60,7 +61,13 @@ pub(crate) struct Proposer<'a> {
 impl<'a> Proposer<'a> {
     pub(crate) fn new(layout: &'a Layout<'a>) -> Proposer<'a> {
         let Program { fences, events, .. } = *layout.program;
-        Proposer { layout, next_fence: fences, next_event: events, splits: true, list: Vec::new() }
+        Proposer {
+            layout,
+            next_fence: fences,
+            next_event: events,
+            unsplit: BTreeSet::new(),
+            list: Vec::new(),
+        }
     }
 
     /// All candidates for a gap, by class.
@@ -178,8 +185,13 @@ impl<'a> Proposer<'a> {
         } else if legal {
             let op = Op::Barrier(BarrierReach::Intrapass, barrier);
             self.offer(Class::Intrapass, Some(Key::Barrier(0, at)), vec![Change::Insert { at, op }]);
-        } else if self.splits {
+        } else if open.b.queue.is_some_and(|queue| !self.unsplit.contains(&(queue, open.b.pass))) {
             self.split(open);
+        }
+        // Another fix may have split the pass between the two.
+        if let Some(queue) = open.b.queue.filter(|queue| self.layout.is_gpu(*queue)) {
+            self.fences(open, queue);
+            self.queue_barriers(open);
         }
     }
 
@@ -197,6 +209,12 @@ impl<'a> Proposer<'a> {
             let changes = vec![Change::SplitPass { at }, Change::Insert { at, op }];
             self.offer(Class::Split, None, changes);
         }
+        // Where a barrier over passes would hold back a command buffer that must pass another.
+        let event = self.new_event();
+        let ops = [Op::SignalEvent { event, value: 1 }, Op::WaitForEvent { event, value: 1 }];
+        let between = ops.map(|op| Change::Insert { at, op });
+        let changes = [Change::SplitPass { at }].into_iter().chain(between).collect();
+        self.offer(Class::Split, None, changes);
     }
 
     fn within_queue(&mut self, open: &Open, queue: QueueId) {
@@ -285,8 +303,13 @@ impl<'a> Proposer<'a> {
         if let Actor::Display { .. } = open.gap.later.actor
             && self.layout.is_gpu(queue)
         {
-            let step = Step::SignalDrawable { queue, drawable: open.gap.later.access.resource };
+            let drawable = open.gap.later.access.resource;
+            let step = Step::SignalDrawable { queue, drawable };
             self.offer(Class::Queue, None, vec![Change::InsertStep { at, step }]);
+            // A queue that is held back may come behind the display.
+            let step = Step::WaitForDrawable { queue, drawable };
+            let at = open.a.place.step();
+            self.offer(Class::Event, None, vec![Change::InsertStep { at, step }]);
         }
         let step = Step::Host(HostStep::WaitForCommit { commit: command.commit.0 });
         self.offer(Class::Host, None, vec![Change::InsertStep { at, step }]);

@@ -50,7 +50,7 @@ pub enum Change {
     },
     /// Ends the pass before an operation and begins another of its kind. What attachments the pass has are
     /// stored and loaded again. At one place, updates and producer barriers that are inserted belong to the
-    /// first pass and everything else to the second.
+    /// first pass, signals and waits of events stand between the two, and everything else is in the second.
     SplitPass {
         /// Before this.
         at: Place,
@@ -248,13 +248,14 @@ fn edit_recording(old: &Recording, changes: &BTreeMap<u32, Vec<&Change>>) -> (Re
         let here = changes.get(&(number as u32)).map_or(&[][..], Vec::as_slice);
         let op = old.ops().get(number);
         let split = pass.filter(|_| here.iter().any(|change| matches!(change, Change::SplitPass { .. })));
-        insert(&mut lines, here, |op| split.is_none() || belongs_to_the_first_half(op));
+        insert(&mut lines, here, |op| split.is_none() || half(op) == Half::First);
         if let Some((begin, descriptor)) = split {
             let attachments = Attachments::of(old, begin);
             attachments.store(&mut lines, number as u32);
             lines.push(Line::New(&Op::EndPass));
+            insert(&mut lines, here, |op| half(op) == Half::Between);
             lines.push(Line::Begin(PassDescriptor { resuming: false, ..descriptor }));
-            insert(&mut lines, here, |op| !belongs_to_the_first_half(op));
+            insert(&mut lines, here, |op| half(op) == Half::Second);
             attachments.load(&mut lines, number as u32);
         }
         let Some(op) = op else { break };
@@ -286,8 +287,20 @@ fn insert<'a>(lines: &mut Vec<Line<'a>>, here: &[&'a Change], wanted: impl Fn(&O
     }
 }
 
-fn belongs_to_the_first_half(op: &Op) -> bool {
-    matches!(op, Op::UpdateFence { .. } | Op::Barrier(BarrierReach::Producer, _))
+/// Where an operation belongs that is inserted where a pass is split.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Half {
+    First,
+    Between,
+    Second,
+}
+
+fn half(op: &Op) -> Half {
+    match op {
+        Op::UpdateFence { .. } | Op::Barrier(BarrierReach::Producer, _) => Half::First,
+        Op::SignalEvent { .. } | Op::WaitForEvent { .. } => Half::Between,
+        _ => Half::Second,
+    }
 }
 
 fn assemble(old: &Recording, lines: &[Line<'_>]) -> (Recording, Vec<u32>) {
