@@ -26,6 +26,7 @@
 //! tested in the chapters under `spec/`, and proven against the brute-force oracle of `lockgate-testsuite`.
 
 mod access;
+mod check;
 mod engine;
 mod gap;
 mod graph;
@@ -37,6 +38,10 @@ mod resource;
 mod stages;
 
 pub use access::{Access, AccessKind, Hazard, Region, Texels};
+pub use check::{
+    Basis, Change, CheckOptions, Code, Finding, Fix, Omission, OrderFound, Place, Report, Severity, Sides,
+    Subject, check,
+};
 pub use engine::{Engine, EngineDescriptor, History, Taken};
 pub use gap::{Actor, CommandRef, Gap, Misuse, Reach, Site};
 pub use graph::{Edge, Graph, SyncKind, SyncOp, Vertex, VertexId, VertexKind};

@@ -356,7 +356,21 @@ impl Recording {
         }
     }
 
-    fn push_command(&mut self, works: &[Work<'_>]) -> u32 {
+    /// The same tables and no operations.
+    pub(crate) fn without_ops(&self) -> Recording {
+        Recording { ops: Vec::with_capacity(self.ops.len()), commands: 0, ..self.clone() }
+    }
+
+    /// Appends an operation as it is, whose tables this recording has; a command gets the next number.
+    pub(crate) fn push_op(&mut self, mut op: Op) {
+        if let Op::Command { command, .. } = &mut op {
+            *command = self.commands;
+            self.commands += 1;
+        }
+        self.ops.push(op);
+    }
+
+    pub(crate) fn push_command(&mut self, works: &[Work<'_>]) -> u32 {
         let first = self.works.len() as u32;
         for work in works {
             let start = self.accesses.len() as u32;

@@ -1,0 +1,180 @@
+//! Which pass and queue everything of a program belongs to.
+//!
+//! Deliberately absent: orders, which only the engine knows.
+
+use super::change::{Edited, is_sync_op};
+use super::place::Place;
+use crate::{Actor, CommandRef, Gap, Op, PassKind, Program, QueueId, QueueKind, Site, Stage, Step};
+use std::collections::BTreeMap;
+
+/// Where a work stands: its command or step, and the pass it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Spot {
+    pub(crate) place: Place,
+    /// Nothing for the host and the display.
+    pub(crate) queue: Option<QueueId>,
+    /// Number of the pass on its queue, from 1; segments of a resumed pass share it.
+    pub(crate) pass: u32,
+    pub(crate) stage: Stage,
+}
+
+/// An operation of synchronization inside a command buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SyncAt<'a> {
+    pub(crate) place: Place,
+    pub(crate) queue: QueueId,
+    /// 0 between passes.
+    pub(crate) pass: u32,
+    pub(crate) op: &'a Op,
+}
+
+#[derive(Debug, Default)]
+struct BufferAt {
+    queue: Option<QueueId>,
+    /// The pass of each operation.
+    passes: Vec<u32>,
+    /// The operation of each command.
+    commands: Vec<u32>,
+}
+
+/// A program with its passes numbered.
+#[derive(Debug)]
+pub(crate) struct Layout<'a> {
+    pub(crate) program: &'a Program,
+    buffers: BTreeMap<(u32, u32), BufferAt>,
+    /// The kind of each pass of each queue; pass `n` at `n - 1`.
+    kinds: Vec<Vec<PassKind>>,
+    /// The operations of synchronization of each queue, in queue order.
+    pub(crate) syncs: Vec<Vec<SyncAt<'a>>>,
+    /// The stages of the works of each queue.
+    pub(crate) stages: Vec<Vec<Stage>>,
+}
+
+impl<'a> Layout<'a> {
+    pub(crate) fn new(program: &'a Program) -> Layout<'a> {
+        let queues = program.queues.len();
+        let mut layout = Layout {
+            program,
+            buffers: BTreeMap::new(),
+            kinds: vec![Vec::new(); queues],
+            syncs: vec![Vec::new(); queues],
+            stages: vec![Vec::new(); queues],
+        };
+        for (number, step) in (0u32..).zip(&program.steps) {
+            if let Step::Commit { queue, buffers } = step {
+                let mut first = true;
+                for (buffer, recording) in (0u32..).zip(buffers) {
+                    layout.add(*queue, (number, buffer), recording, &mut first);
+                }
+            }
+        }
+        layout
+    }
+
+    fn add(
+        &mut self,
+        queue: QueueId,
+        (step, buffer): (u32, u32),
+        recording: &'a crate::Recording,
+        first: &mut bool,
+    ) {
+        let Some(kinds) = self.kinds.get_mut(queue.index()) else { return };
+        let mut at = BufferAt { queue: Some(queue), ..BufferAt::default() };
+        let mut open = false;
+        for (number, op) in (0u32..).zip(recording.ops()) {
+            if let Op::BeginPass(pass) = op {
+                let resumes = pass.resuming && !*first && kinds.last() == Some(&pass.kind);
+                if !resumes {
+                    kinds.push(pass.kind);
+                }
+                *first = false;
+                open = true;
+            }
+            let pass = if open { kinds.len() as u32 } else { 0 };
+            at.passes.push(pass);
+            open &= *op != Op::EndPass;
+            if let Op::Command { works, .. } = op {
+                at.commands.push(number);
+                for work in recording.works(works) {
+                    if !self.stages[queue.index()].contains(&work.stage) {
+                        self.stages[queue.index()].push(work.stage);
+                    }
+                }
+            } else if is_sync_op(op) {
+                let place = Place::Op { step, buffer, op: number };
+                self.syncs[queue.index()].push(SyncAt { place, queue, pass, op });
+            }
+        }
+        self.buffers.insert((step, buffer), at);
+    }
+
+    pub(crate) fn kind(&self, queue: QueueId, pass: u32) -> Option<PassKind> {
+        self.kinds.get(queue.index())?.get((pass as usize).checked_sub(1)?).copied()
+    }
+
+    pub(crate) fn is_gpu(&self, queue: QueueId) -> bool {
+        self.program.queues.get(queue.index()).is_some_and(|queue| queue.kind == QueueKind::Gpu)
+    }
+
+    /// Where a side of a gap of the changed program stood before.
+    pub(crate) fn spot(&self, steps: &Steps, edited: &Edited, site: &Site) -> Option<Spot> {
+        let outside = |step: Option<&u32>| {
+            let step = edited.steps.get(*step? as usize).copied()??;
+            Some(Spot { place: Place::Step(step), queue: None, pass: 0, stage: site.stage })
+        };
+        match site.actor {
+            Actor::Command(CommandRef { commit, buffer, command }) => {
+                let step = edited.steps.get(*steps.commits.get(commit.index())? as usize).copied()??;
+                let at = self.buffers.get(&(step, buffer))?;
+                let op = match edited.commands.get(&(step, buffer)) {
+                    Some(origins) => *origins.get(command as usize)?,
+                    None => *at.commands.get(command as usize)?,
+                };
+                let pass = at.passes.get(op as usize).copied()?;
+                let place = Place::Op { step, buffer, op };
+                Some(Spot { place, queue: at.queue, pass, stage: site.stage })
+            }
+            Actor::Host { step } => outside(steps.hosts.get(step as usize)),
+            Actor::Display { present } => outside(steps.presents.get(present as usize)),
+        }
+    }
+
+    /// Both sides of a gap of the changed program.
+    pub(crate) fn spots(&self, steps: &Steps, edited: &Edited, gap: &Gap) -> Option<(Spot, Spot)> {
+        Some((self.spot(steps, edited, &gap.earlier)?, self.spot(steps, edited, &gap.later)?))
+    }
+
+    /// The begin of the part of a pass that holds an operation, and the end behind it.
+    pub(crate) fn segment(&self, place: Place) -> Option<(Place, Place)> {
+        let Place::Op { step, buffer, op } = place else { return None };
+        let ops = self.program.recording(step, buffer)?.ops();
+        let at = op as usize;
+        let begin = ops.get(..=at)?.iter().rposition(|op| matches!(op, Op::BeginPass(_)))?;
+        let end = ops[at..].iter().position(|op| *op == Op::EndPass).map_or(ops.len(), |end| at + end + 1);
+        let place = |op: usize| Place::Op { step, buffer, op: op as u32 };
+        Some((place(begin), place(end)))
+    }
+}
+
+/// The commits, host steps and presentations of a program by their numbers, as positions in its steps.
+#[derive(Debug, Default)]
+pub(crate) struct Steps {
+    pub(crate) commits: Vec<u32>,
+    pub(crate) hosts: Vec<u32>,
+    pub(crate) presents: Vec<u32>,
+}
+
+impl Steps {
+    pub(crate) fn of(program: &Program) -> Steps {
+        let mut steps = Steps::default();
+        for (number, step) in (0u32..).zip(&program.steps) {
+            match step {
+                Step::Commit { .. } => steps.commits.push(number),
+                Step::Host(_) => steps.hosts.push(number),
+                Step::Present { .. } => steps.presents.push(number),
+                _ => {}
+            }
+        }
+        steps
+    }
+}

@@ -1,0 +1,79 @@
+//! The checker: what of a program is wrong, what closes it, and what is spare.
+//!
+//! Everything asks [`Program::run`]: a finding is what the engine's answer says, a fix is a change after which the
+//! engine is silent, an operation is spare if the engine's answer stays the same without it. Deliberately absent:
+//! messages, files, and what only a runtime or a device can see. Tested against the brute-force oracle in
+//! `lockgate-testsuite/tests/check.rs`.
+
+mod advice;
+mod candidate;
+mod change;
+mod code;
+mod finding;
+mod hazard;
+mod layout;
+mod minimize;
+mod narrow;
+mod near;
+mod place;
+mod trial;
+
+pub use change::{Change, Fix};
+pub use code::{Basis, Code, Severity};
+pub use finding::{Finding, Omission, OrderFound, Report, Sides, Subject};
+pub use place::Place;
+
+use crate::Program;
+use trial::Trials;
+
+/// What to look for, and how long.
+///
+/// ```
+/// use lockgate_sync::CheckOptions;
+/// let options = CheckOptions { spare: false, ..CheckOptions::default() };
+/// assert!(options.advice);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// Whether to look for fixes of hazards.
+    pub advice: bool,
+    /// Whether to look for what is spare.
+    pub spare: bool,
+    /// How much work to spend on fixes and on spare operations: operations that the engine takes, over all its
+    /// runs. The hazards themselves and misuse are always looked for.
+    pub budget: u64,
+}
+
+impl Default for CheckOptions {
+    /// Everything, with a budget of 20 million operations.
+    fn default() -> CheckOptions {
+        CheckOptions { advice: true, spare: true, budget: 20_000_000 }
+    }
+}
+
+/// Checks a program.
+///
+/// ```
+/// use lockgate_sync::*;
+/// let mut program = Program::new();
+/// let queue = program.add_queue(QueueDescriptor::default());
+/// let x = program.add_buffer(256, HazardTrackingMode::Untracked);
+/// let mut recording = Recording::new();
+/// for kind in [AccessKind::WRITE, AccessKind::READ] {
+///     recording.begin_pass(PassDescriptor::compute());
+///     recording.command(&[Work::new(Stage::Dispatch, &[Access::whole(x, kind)])]);
+///     recording.end_pass();
+/// }
+/// program.commit(queue, vec![recording]);
+/// let report = check(&program, &CheckOptions::default());
+/// assert_eq!(report.findings[0].code, Code::ReadAfterWrite);
+/// ```
+pub fn check(program: &Program, options: &CheckOptions) -> Report {
+    let mut report = Report::default();
+    let mut trials = Trials::new(program, options.budget);
+    let now = hazard::find(&trials, &mut report);
+    if options.advice && !now.gaps.is_empty() {
+        advice::advise(&mut trials, now, &mut report);
+    }
+    report
+}

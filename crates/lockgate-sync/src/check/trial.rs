@@ -1,0 +1,165 @@
+//! What becomes of a program with some changes: one run of the engine, told in places of the program before.
+
+use super::change::{Change, Edited, edit};
+use super::hazard::history;
+use super::layout::{Layout, Spot, Steps};
+use crate::{Gap, Hazard, History, Misuse, Program, Reach, ResourceId, Run, Step, VertexKind};
+use std::collections::BTreeSet;
+
+/// How much may still be spent, in operations that an engine takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    pub(crate) left: u64,
+}
+
+impl Budget {
+    /// Spends, if there is enough.
+    pub(crate) fn spend(&mut self, cost: u64) -> bool {
+        let enough = self.left >= cost;
+        self.left -= if enough { cost } else { 0 };
+        enough
+    }
+}
+
+/// A gap in places of the program before.
+#[derive(Clone, Debug)]
+pub(crate) struct Open {
+    pub(crate) a: Spot,
+    pub(crate) b: Spot,
+    pub(crate) gap: Gap,
+}
+
+/// What makes two gaps the same gap.
+pub(crate) type GapKey = (Spot, Spot, ResourceId, ResourceId);
+
+impl Open {
+    pub(crate) fn key(&self) -> GapKey {
+        (self.a, self.b, self.gap.earlier.access.resource, self.gap.later.access.resource)
+    }
+}
+
+/// One run of a changed program.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    pub(crate) run: Run,
+    pub(crate) gaps: Vec<Open>,
+    /// For each host step of the program before, whether its wait was satisfied.
+    host: Vec<(u32, bool)>,
+}
+
+/// Everything about a program that makes a difference to its outcomes: gaps, timed-out waits, and the order in
+/// which works arrive, which decides what tracking orders before what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    gaps: BTreeSet<(GapKey, Hazard, bool)>,
+    host: Vec<(u32, bool)>,
+    timeouts: usize,
+    arrivals: Vec<Arrival>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arrival {
+    Work(crate::CommandRef, u32),
+    Host,
+    Display,
+}
+
+/// Runs programs that are made from one by changes.
+#[derive(Debug)]
+pub(crate) struct Trials<'a> {
+    pub(crate) layout: Layout<'a>,
+    history: History,
+    /// Of one run.
+    pub(crate) cost: u64,
+    pub(crate) budget: Budget,
+}
+
+impl<'a> Trials<'a> {
+    pub(crate) fn new(program: &'a Program, budget: u64) -> Trials<'a> {
+        let ops = |step: &Step| match step {
+            Step::Commit { buffers, .. } => buffers.iter().map(|buffer| buffer.ops().len() as u64).sum(),
+            _ => 1u64,
+        };
+        let cost = program.steps.iter().map(ops).sum::<u64>() + 1;
+        let layout = Layout::new(program);
+        Trials { layout, history: history(program), cost, budget: Budget { left: budget } }
+    }
+
+    /// Whether one more run can be afforded; it counts as spent.
+    pub(crate) fn afford(&mut self) -> bool {
+        self.budget.spend(self.cost)
+    }
+
+    pub(crate) fn run<'c>(&self, changes: impl IntoIterator<Item = &'c Change>) -> Trial {
+        let edited = edit(self.layout.program, changes);
+        let run = edited.program.run_with(self.history);
+        self.told(&edited, run)
+    }
+
+    pub(crate) fn told(&self, edited: &Edited, run: Run) -> Trial {
+        let steps = Steps::of(&edited.program);
+        let open = |gap: &Gap| {
+            let (a, b) = self.layout.spots(&steps, edited, gap)?;
+            Some(Open { a, b, gap: *gap })
+        };
+        let gaps = run.gaps.iter().filter_map(open).collect();
+        let before = |(at, done): (&u32, &bool)| Some((edited.steps[*at as usize]?, *done));
+        let host = steps.hosts.iter().zip(&run.host).filter_map(before).collect();
+        Trial { run, gaps, host }
+    }
+}
+
+impl Trial {
+    pub(crate) fn timeouts(&self) -> usize {
+        let timed_out = |misuse: &&Misuse| matches!(misuse, Misuse::EventNeverSignaled { .. });
+        self.run.misuse.iter().filter(timed_out).count()
+    }
+
+    /// Whether no wait times out that did not before.
+    pub(crate) fn keeps_waits_of(&self, before: &Trial) -> bool {
+        let kept = |(step, done): &(u32, bool)| !done || self.host.contains(&(*step, true));
+        self.timeouts() <= before.timeouts() && before.host.iter().all(kept)
+    }
+
+    pub(crate) fn outcome(&self) -> Outcome {
+        let reach = |open: &Open| open.gap.reach == Reach::Nothing;
+        let gaps = self.gaps.iter().map(|open| (open.key(), open.gap.hazard, reach(open))).collect();
+        let arrival = |kind: VertexKind| match kind {
+            VertexKind::Work { command, part, .. } => Some(Arrival::Work(command, part)),
+            VertexKind::Host { .. } => Some(Arrival::Host),
+            VertexKind::Display { .. } => Some(Arrival::Display),
+            _ => None,
+        };
+        let arrivals = self.run.graph.vertices.iter().filter_map(|vertex| arrival(vertex.kind)).collect();
+        Outcome { gaps, host: self.host.clone(), timeouts: self.timeouts(), arrivals }
+    }
+
+    /// How many pairs of works are ordered; nothing for a program that is too large to ask.
+    pub(crate) fn ordered_pairs(&self) -> u64 {
+        const VERTICES_MAX: usize = 2048;
+        let vertices = &self.run.graph.vertices;
+        if vertices.len() > VERTICES_MAX {
+            return 0;
+        }
+        let words = vertices.len().div_ceil(64);
+        let mut behind = vec![vec![0u64; words]; vertices.len()];
+        let mut pairs = 0;
+        let first = vertices.first().map_or(0, |vertex| vertex.id.0);
+        let mut works = vec![0u64; words];
+        for (at, vertex) in vertices.iter().enumerate() {
+            let mut own = std::mem::take(&mut behind[at]);
+            for edge in self.run.graph.edges_of(vertex) {
+                let from = (edge.from.0 - first) as usize;
+                own[from / 64] |= 1 << (from % 64);
+                own.iter_mut().zip(&behind[from]).for_each(|(own, theirs)| *own |= theirs);
+            }
+            if !matches!(vertex.kind, VertexKind::Join | VertexKind::Signal { .. } | VertexKind::Complete(_))
+            {
+                pairs += own.iter().zip(&works).map(|(a, b)| u64::from((a & b).count_ones())).sum::<u64>();
+                works[at / 64] |= 1 << (at % 64);
+            }
+            behind[at] = own;
+        }
+        pairs
+    }
+}
