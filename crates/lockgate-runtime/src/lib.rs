@@ -20,6 +20,7 @@ mod event;
 mod format;
 mod heap;
 mod library;
+pub mod message;
 pub mod null;
 mod queue;
 mod residency;

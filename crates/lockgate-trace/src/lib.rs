@@ -6,12 +6,15 @@
 //!
 //! Deliberately absent: drawing on a terminal and writing files, which are the application's.
 
+mod check;
 mod diagnostic;
 mod pictures;
 mod program;
 pub mod timeline;
 
+pub use check::{Checked, Repair};
 pub use diagnostic::{Diagnostic, Diagnostics, Source};
+pub use lockgate_sync::CheckOptions;
 pub use program::{
     CommandName, Files, Folder, Names, NoFiles, OutputPicture, ProgramFile, Progress, RunReport, Verdict,
     write,

@@ -2,6 +2,7 @@
 //!
 //! Numbers of resources, fences, events and queues are those of the model, so that lowering copies them.
 
+use super::node::Spanned;
 use crate::diagnostic::Source;
 use lockgate_runtime::{
     BufferLayout, HeapType, Library, Reflection, SamplerDescriptor, StorageMode, TextureDescriptor,
@@ -38,7 +39,7 @@ pub struct ProgramFile {
     pub(crate) samplers: Vec<(String, SamplerDescriptor)>,
     pub(crate) kernels: Vec<KernelFile>,
     pub(crate) queues: Vec<Queue>,
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<Spanned<Step>>,
     pub(crate) inputs: Vec<String>,
     pub(crate) outputs: Vec<Output>,
     pub(crate) expectations: Option<Vec<Expectation>>,
@@ -152,7 +153,7 @@ pub(crate) struct HostAction {
 pub(crate) struct CommandBuffer {
     pub(crate) name: String,
     pub(crate) span: Range<usize>,
-    pub(crate) items: Vec<Item>,
+    pub(crate) items: Vec<Spanned<Item>>,
 }
 
 #[derive(Debug)]
@@ -170,7 +171,7 @@ pub(crate) struct Pass {
     pub(crate) descriptor: PassDescriptor,
     pub(crate) loads: Vec<Access>,
     pub(crate) stores: Vec<Access>,
-    pub(crate) items: Vec<PassItem>,
+    pub(crate) items: Vec<Spanned<PassItem>>,
 }
 
 #[derive(Debug)]

@@ -90,7 +90,7 @@ impl ProgramFile {
         };
         let mut commit = 0;
         for step in &self.steps {
-            match step {
+            match &step.value {
                 Step::Commit { queue, buffers, .. } => {
                     let list = buffers.iter().enumerate().map(|(at, buffer)| {
                         let start = CommandRef { commit: CommitId(commit), buffer: at as u32, command: 0 };
@@ -138,7 +138,7 @@ fn plain(step: &Step) -> Option<lockgate_sync::Step> {
 fn record(buffer: &CommandBuffer, start: CommandRef, queue: &str, names: &mut Names) -> Recording {
     let mut recording = Recording::new();
     for item in &buffer.items {
-        match item {
+        match &item.value {
             Item::SignalEvent { event, value } => recording.signal_event(*event, *value),
             Item::WaitForEvent { event, value } => recording.wait_for_event(*event, *value),
             Item::Allocation(_) => {}
@@ -170,7 +170,7 @@ fn record_pass(pass: &Pass, recording: &mut Recording, named: &mut Vec<(u32, Str
         recording.begin_render_pass(pass.descriptor, &pass.loads, &pass.stores);
     }
     for item in &pass.items {
-        match item {
+        match &item.value {
             PassItem::Command(command) => {
                 let works: Vec<Work<'_>> =
                     command.works.iter().map(|(stage, accesses)| Work::new(*stage, accesses)).collect();

@@ -10,16 +10,17 @@ mod command;
 mod declare;
 mod dispatch;
 mod expect;
-mod file;
+pub(crate) mod file;
 mod files;
-mod lower;
-mod node;
+pub(crate) mod lower;
+pub(crate) mod node;
 mod number;
 mod place;
 mod record;
 mod run;
 mod scope;
-mod words;
+pub(crate) mod spell;
+pub(crate) mod words;
 mod write;
 
 pub use file::ProgramFile;
@@ -31,7 +32,7 @@ pub use write::write;
 use crate::diagnostic::{Diagnostic, Diagnostics, Source};
 use kdl::KdlDocument;
 use lockgate_sync::Model;
-use node::{Errors, Node, range};
+use node::{Errors, Node, Spanned, range};
 use scope::Scope;
 
 /// A file that is being read.
@@ -91,8 +92,10 @@ impl<'a> Reader<'a> {
             ("host", false) => self.host(node),
             ("present", false) => self.present(node),
             ("allocate" | "make-aliasable", false) => {
+                let span = node.span();
                 if let Some(allocation) = self.allocation(node) {
-                    self.file.steps.push(file::Step::Allocation(allocation));
+                    let step = Spanned { value: file::Step::Allocation(allocation), span };
+                    self.file.steps.push(step);
                 }
             }
             (name, true) if !TOP.contains(&name) => {

@@ -88,9 +88,9 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// A value of a node and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Spanned<T> {
-    pub(super) value: T,
-    pub(super) span: Range<usize>,
+pub(crate) struct Spanned<T> {
+    pub(crate) value: T,
+    pub(crate) span: Range<usize>,
 }
 
 /// What a value of a file can be read as.
@@ -261,7 +261,7 @@ impl<'a> Node<'a> {
     }
 }
 
-pub(super) fn range(span: miette::SourceSpan) -> Range<usize> {
+pub(crate) fn range(span: miette::SourceSpan) -> Range<usize> {
     span.offset()..span.offset() + span.len()
 }
 

@@ -46,6 +46,7 @@ impl<'a> Reader<'a> {
         let Some(name) = node.optional_arg::<&str>() else { return };
         let Some(Entity::Queue(queue)) = self.entity(name.value) else { return };
         for mut child in node.children() {
+            let span = child.span();
             let step = match child.name() {
                 "command-buffer" => {
                     let buffer = self.command_buffer(child, queue);
@@ -105,7 +106,7 @@ impl<'a> Reader<'a> {
                     continue;
                 }
             };
-            self.file.steps.push(step);
+            self.file.steps.push(Spanned { value: step, span });
         }
     }
 
@@ -132,10 +133,15 @@ impl<'a> Reader<'a> {
             items = self.io_items(&node);
         } else {
             for child in node.children() {
-                items.extend(self.item(child));
+                items.extend(self.spanned_item(child));
             }
         }
         CommandBuffer { name, span, items }
+    }
+
+    fn spanned_item(&mut self, node: Node<'a>) -> Option<Spanned<Item>> {
+        let span = node.span();
+        self.item(node).map(|value| Spanned { value, span })
     }
 
     fn item(&mut self, mut node: Node<'a>) -> Option<Item> {
@@ -176,33 +182,39 @@ impl<'a> Reader<'a> {
         for child in node.children() {
             if child.name() == "attachment" {
                 self.attachment(child, &mut pass);
-            } else if let Some(item) = self.pass_item(child, &pass) {
-                pass.items.push(item);
+            } else {
+                let span = child.span();
+                pass.items.extend(self.pass_item(child, &pass).map(|value| Spanned { value, span }));
             }
         }
         pass
     }
 
-    fn io_items(&mut self, node: &Node<'a>) -> Vec<Item> {
-        let mut items: Vec<Item> = Vec::new();
+    fn io_items(&mut self, node: &Node<'a>) -> Vec<Spanned<Item>> {
+        let mut items: Vec<Spanned<Item>> = Vec::new();
         for child in node.children() {
             if !matches!(child.name(), "load" | "barrier") {
-                items.extend(self.item(child));
+                items.extend(self.spanned_item(child));
                 continue;
             }
-            if !matches!(items.last(), Some(Item::Pass(_))) {
-                items.push(Item::Pass(Pass {
-                    name: String::new(),
-                    span: child.span(),
-                    descriptor: PassDescriptor::new(PassKind::Io),
-                    loads: Vec::new(),
-                    stores: Vec::new(),
-                    items: Vec::new(),
-                }));
-            }
-            let Some(Item::Pass(mut pass)) = items.pop() else { continue };
-            pass.items.extend(self.pass_item(child, &pass));
-            items.push(Item::Pass(pass));
+            let span = child.span();
+            let mut pass = match items.pop() {
+                Some(Spanned { value: Item::Pass(pass), .. }) => pass,
+                other => {
+                    items.extend(other);
+                    Pass {
+                        name: String::new(),
+                        span: span.clone(),
+                        descriptor: PassDescriptor::new(PassKind::Io),
+                        loads: Vec::new(),
+                        stores: Vec::new(),
+                        items: Vec::new(),
+                    }
+                }
+            };
+            let item = self.pass_item(child, &pass);
+            pass.items.extend(item.map(|value| Spanned { value, span }));
+            items.push(Spanned { span: pass.span.clone(), value: Item::Pass(pass) });
         }
         items
     }
@@ -339,10 +351,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn present(&mut self, mut node: Node<'a>) {
+        let span = node.span();
         let drawable = self.resource_arg(&mut node);
         node.finish(false);
         if let Some((drawable, _)) = drawable {
-            self.file.steps.push(Step::Present { drawable });
+            self.file.steps.push(Spanned { value: Step::Present { drawable }, span });
         }
     }
 
@@ -351,7 +364,8 @@ impl<'a> Reader<'a> {
         for child in node.children() {
             let span = child.span();
             if let Some((step, fill)) = self.host_step(child) {
-                self.file.steps.push(Step::Host(HostAction { step, span, fill }));
+                let value = Step::Host(HostAction { step, span: span.clone(), fill });
+                self.file.steps.push(Spanned { value, span });
             }
         }
     }

@@ -2,11 +2,11 @@
 //!
 //! Names are kinds and numbers. Works of the dispatch stage become stand-ins, so that devices can run them.
 
-use super::words::{MTL_ALL, stage_words};
+use super::spell::{self, Spelling};
 use lockgate_sync::{
-    Access, AccessKind, Barrier, BarrierReach, BarrierScope, ChainThroughEmptyPass, ConsumerTargets,
-    EventScope, HostStep, MemoryId, Model, Op, PassDescriptor, PassKind, Program, QueueKind, Recording,
-    Region, ResourceDescriptor, ResourceKind, Stage, Stages, Step, VisibilityOptions, Work,
+    Access, AccessKind, ChainThroughEmptyPass, ConsumerTargets, EventId, EventScope, FenceId, HostStep,
+    MemoryId, Model, Op, PassDescriptor, PassKind, Program, QueueKind, Recording, Region, ResourceDescriptor,
+    ResourceId, ResourceKind, Stage, Step, Work,
 };
 use std::fmt::Write;
 use std::ops::Range;
@@ -138,27 +138,28 @@ impl Text {
             let kind = if kind == QueueKind::Gpu { "queue" } else { "io-queue" };
             format!("{kind} q{}", queue.0)
         };
-        let (of, line) = match step {
+        match step {
             Step::Commit { queue: of, buffers } => {
                 self.open(&queue(of));
                 self.open("commit");
                 buffers.iter().for_each(|buffer| self.buffer(buffer));
                 self.close();
-                return self.close();
+                self.close();
             }
-            Step::Present { drawable } => return self.line(&format!("present r{}", drawable.0)),
-            Step::Host(step) => return self.line(&format!("host {{ {} }}", host(step))),
-            Step::SignalEvent { queue, event, value } => {
-                (queue, format!("signal e{} value={value}", event.0))
+            Step::Present { drawable } => self.line(&format!("present r{}", drawable.0)),
+            Step::Host(HostStep::Access(access)) => self.line(&format!("host {{ {} }}", touch(access, ""))),
+            Step::Host(HostStep::AccessWhenIdle(access)) => {
+                self.line(&format!("host {{ {} }}", touch(access, " when-idle=#true")));
             }
-            Step::WaitForEvent { queue, event, value } => (queue, format!("wait e{} value={value}", event.0)),
-            Step::EnqueueBarrier { queue } => (queue, "enqueue-barrier".into()),
-            Step::WaitForDrawable { queue, drawable } => {
-                (queue, format!("wait-for-drawable r{}", drawable.0))
+            Step::Host(_) => self.line(&format!("host {{ {} }}", spell::step(&Numbers, step))),
+            Step::SignalEvent { queue: of, .. }
+            | Step::WaitForEvent { queue: of, .. }
+            | Step::EnqueueBarrier { queue: of }
+            | Step::WaitForDrawable { queue: of, .. }
+            | Step::SignalDrawable { queue: of, .. } => {
+                self.line(&format!("{} {{ {} }}", queue(of), spell::step(&Numbers, step)));
             }
-            Step::SignalDrawable { queue, drawable } => (queue, format!("signal-drawable r{}", drawable.0)),
-        };
-        self.line(&format!("{} {{ {line} }}", queue(of)));
+        }
     }
 
     fn buffer(&mut self, recording: &Recording) {
@@ -172,7 +173,7 @@ impl Text {
                 }
                 Op::EndPass => self.close(),
                 Op::Command { works, .. } => self.command(recording, kind, works),
-                op => self.line(&sync_line(recording, kind, op)),
+                op => self.line(&spell::operation(&Numbers, recording, kind, op)),
             }
         }
         self.close();
@@ -196,26 +197,35 @@ impl Text {
     }
 }
 
-fn host(step: &HostStep) -> String {
-    let touch = |access: &Access, idle: &str| {
-        let word = match access.kind - (AccessKind::RASTER_ORDERED | AccessKind::BINDLESS) {
-            AccessKind::READ => "read",
-            AccessKind::WRITE => "write",
-            AccessKind::ATOMIC => "update",
-            _ => "read-write",
-        };
-        format!("{word} {}{idle}", target(access))
-    };
-    match step {
-        HostStep::Access(access) => touch(access, ""),
-        HostStep::AccessWhenIdle(access) => touch(access, " when-idle=#true"),
-        HostStep::SignalEvent { event, value } => format!("signal e{} value={value}", event.0),
-        HostStep::WaitForEvent { event, value } => format!("wait e{} value={value}", event.0),
-        HostStep::WaitForCommit { commit } => format!("wait-for-commit {commit}"),
+/// Resources, fences and events by letter and number.
+struct Numbers;
+
+impl Spelling for Numbers {
+    fn fence(&self, fence: FenceId) -> String {
+        format!("f{}", fence.0)
+    }
+
+    fn event(&self, event: EventId) -> String {
+        format!("e{}", event.0)
+    }
+
+    fn resource(&self, resource: ResourceId) -> String {
+        format!("r{}", resource.0)
     }
 }
 
-fn pass_line(pass: &PassDescriptor) -> String {
+/// An access of the host.
+fn touch(access: &Access, idle: &str) -> String {
+    let word = match access.kind - (AccessKind::RASTER_ORDERED | AccessKind::BINDLESS) {
+        AccessKind::READ => "read",
+        AccessKind::WRITE => "write",
+        AccessKind::ATOMIC => "update",
+        _ => "read-write",
+    };
+    format!("{word} {}{idle}", target(access))
+}
+
+pub(crate) fn pass_line(pass: &PassDescriptor) -> String {
     let word = super::record::PASSES.iter().find(|(_, kind)| *kind == pass.kind).map_or("", |(word, _)| word);
     let serial = match pass.serial == PassDescriptor::new(pass.kind).serial {
         true => String::new(),
@@ -223,77 +233,6 @@ fn pass_line(pass: &PassDescriptor) -> String {
     };
     let resuming = if pass.resuming { " resuming=#true" } else { "" };
     format!("{word}{serial}{resuming}")
-}
-
-fn sync_line(recording: &Recording, kind: PassKind, op: &Op) -> String {
-    match op {
-        Op::Barrier(reach, Barrier { after, before, visibility }) => {
-            let word = match reach {
-                BarrierReach::Intrapass => "intrapass-barrier",
-                BarrierReach::Producer => "producer-barrier",
-                BarrierReach::Consumer => "consumer-barrier",
-            };
-            let foreign = |mask: Stages, legal: Stages| {
-                mask != Stages::ALL && mask != MTL_ALL && !(mask - legal).is_empty()
-            };
-            let wrong = *reach == BarrierReach::Intrapass
-                && (foreign(*after, kind.intrapass_sources()) || foreign(*before, kind.stages()));
-            let misuse = if wrong { " misuse=#true" } else { "" };
-            let visibility = match *visibility == VisibilityOptions::DEVICE {
-                true => String::new(),
-                false => {
-                    format!(" visibility={}", mask(visibility.bits(), super::words::VISIBILITY, |v| v.bits()))
-                }
-            };
-            format!("{word} {}{visibility}{misuse}", sides(*after, *before))
-        }
-        Op::MemoryBarrierWithScope { after, before, scope } => {
-            let scope = mask(scope.bits(), super::words::SCOPES, |scope: BarrierScope| scope.bits());
-            format!("memory-barrier {} scope={scope}", sides(*after, *before))
-        }
-        Op::MemoryBarrierWithResources { after, before, resources } => {
-            let list = recording.resources(resources).iter().map(|resource| format!("r{}", resource.0));
-            let list: Vec<String> = list.collect();
-            let list = if list.is_empty() { "none".into() } else { list.join("|") };
-            format!("memory-barrier {} resources={list:?}", sides(*after, *before))
-        }
-        Op::UpdateFence { fence, after } => format!("update-fence f{} after={}", fence.0, stages(*after)),
-        Op::WaitForFence { fence, before } => {
-            format!("wait-for-fence f{} before={}", fence.0, stages(*before))
-        }
-        Op::SignalEvent { event, value } => format!("signal-event e{} value={value}", event.0),
-        Op::WaitForEvent { event, value } => format!("wait-for-event e{} value={value}", event.0),
-        Op::BeginPass(_) | Op::EndPass | Op::Command { .. } => String::new(),
-    }
-}
-
-fn sides(after: Stages, before: Stages) -> String {
-    format!("after={} before={}", stages(after), stages(before))
-}
-
-fn stages(stages: Stages) -> String {
-    if stages == Stages::ALL {
-        return "all".into();
-    }
-    if stages == MTL_ALL {
-        return "mtl-all".into();
-    }
-    mask(stages.bits(), &stage_words(), |stages| stages.bits())
-}
-
-/// The words of the bits of a mask, quoted if there are several.
-fn mask<T: Copy, B: Into<u64>>(bits: B, words: &[(&str, T)], of: impl Fn(T) -> B) -> String {
-    let bits = bits.into();
-    let single = |word: &&(&str, T)| {
-        let own: u64 = of(word.1).into();
-        own.count_ones() == 1 && bits & own != 0
-    };
-    let names: Vec<&str> = words.iter().filter(single).map(|(name, _)| *name).collect();
-    match names.as_slice() {
-        [] => "none".into(),
-        [one] => (*one).to_owned(),
-        many => format!("\"{}\"", many.join("|")),
-    }
 }
 
 fn accesses(list: &[Access]) -> String {

@@ -34,7 +34,7 @@ impl Machine<'_> {
             let mut commands = self.device.new_command_buffer(&buffer.name);
             commands.begin(&self.allocator);
             for item in &buffer.items {
-                match item {
+                match &item.value {
                     Item::Pass(pass) => self.pass(pass, &mut commands)?,
                     Item::SignalEvent { event, value } => {
                         commands.encode_signal_event(self.events[event.index()].event(), *value);
@@ -72,7 +72,7 @@ impl Machine<'_> {
             Encoder::Compute(commands.compute_command_encoder_with(&descriptor))
         };
         for item in &pass.items {
-            match item {
+            match &item.value {
                 PassItem::Command(command) => self.encode(command, &mut encoder)?,
                 PassItem::Allocation(allocation) => self.allocate(*allocation)?,
                 other => self.synchronize(other, &mut encoder),
@@ -188,16 +188,17 @@ impl Machine<'_> {
     /// Compiles everything that the file dispatches, so that encoding does not wait for it.
     pub(super) fn compile_all(&mut self) -> Result<(), Diagnostic> {
         let file = self.file;
-        let buffers = file.steps.iter().filter_map(|step| match step {
+        let buffers = file.steps.iter().filter_map(|step| match &step.value {
             Step::Commit { buffers, .. } => Some(buffers),
             _ => None,
         });
-        let passes = buffers.flatten().flat_map(|buffer| &buffer.items).filter_map(|item| match item {
-            Item::Pass(pass) => Some(pass),
-            _ => None,
-        });
+        let passes =
+            buffers.flatten().flat_map(|buffer| &buffer.items).filter_map(|item| match &item.value {
+                Item::Pass(pass) => Some(pass),
+                _ => None,
+            });
         for item in passes.flat_map(|pass| &pass.items) {
-            let PassItem::Command(command) = item else { continue };
+            let PassItem::Command(command) = &item.value else { continue };
             match &command.action {
                 Action::Kernel(dispatch) => self.kernel(command, dispatch).map(|_| ())?,
                 Action::StandIn => self.stand_in_kernel(command).map(|_| ())?,

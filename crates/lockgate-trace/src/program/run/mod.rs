@@ -86,7 +86,7 @@ impl ProgramFile {
         device.take_trace();
         let start = Instant::now();
         for step in &self.steps {
-            machine.step(step, progress)?;
+            machine.step(&step.value, progress)?;
         }
         machine.finish(progress)?;
         let elapsed = start.elapsed();
@@ -172,7 +172,7 @@ impl<'a> Machine<'a> {
             allocator: device.new_command_allocator("program"),
             pipelines: BTreeMap::new(),
             commits: Vec::new(),
-            total: file.steps.iter().filter(|step| matches!(step, Step::Commit { .. })).count(),
+            total: file.steps.iter().filter(|step| matches!(step.value, Step::Commit { .. })).count(),
         };
         for (index, resource) in file.resources.iter().enumerate() {
             if !resource.allocated {

@@ -19,10 +19,10 @@ pub(super) fn refuse(file: &ProgramFile) -> Vec<Diagnostic> {
         }
     }
     for step in &file.steps {
-        match step {
+        match &step.value {
             Step::Commit { buffers, .. } => {
                 for item in buffers.iter().flat_map(|buffer| &buffer.items) {
-                    if let Item::Pass(pass) = item {
+                    if let Item::Pass(pass) = &item.value {
                         refusals.pass(pass);
                     }
                 }
@@ -68,7 +68,7 @@ impl Refusals<'_> {
             return self.at(&pass.span, format!("devices cannot run {what} yet"));
         }
         for item in &pass.items {
-            match item {
+            match &item.value {
                 PassItem::Command(command) => self.command(command),
                 PassItem::Barrier(..)
                 | PassItem::MemoryBarrierWithScope { .. }
