@@ -4,11 +4,11 @@
 //! of every shape, for a long run in release. A broken law names its seed and lists the shrunk program.
 
 use lockgate_sync::{
-    AccessKind, Actor, CheckOptions, Finding, Gap, Misuse, Program, QueueKind, Report, Site,
-    check as check_program,
+    AccessKind, Actor, Change, CheckOptions, Finding, Fix, Gap, Misuse, Op, Place, Program, QueueKind,
+    Report, Site, Step, Subject, check as check_program,
 };
-use lockgate_testsuite::generate::{Shape, counterexample};
-use lockgate_testsuite::oracle::{Oracle, OracleGap};
+use lockgate_testsuite::generate::{Shape, counterexample, synchronized};
+use lockgate_testsuite::oracle::{Node, Oracle, OracleGap};
 use lockgate_testsuite::print::to_text;
 use std::collections::BTreeSet;
 
@@ -73,6 +73,72 @@ fn applying_the_fixes_leaves_nothing(program: &Program, _: u64) -> Result<(), St
         let fixes: String = report.fixes.iter().map(|fix| format!("    {fix:?}\n")).collect();
         format!("{fixes}omitted {:?}\nleaves\n{}fixed\n{}", report.omitted, listed(&left), to_text(&fixed))
     })
+}
+
+/// A program without gaps: synchronized nearly everywhere, and fixed where that is not enough.
+fn clean(program: &Program, seed: u64) -> Option<Program> {
+    let program = if seed.is_multiple_of(2) { synchronized(program, seed) } else { program.clone() };
+    let fixed = program.apply(&advice(&program).fixes);
+    fixed.run().gaps.is_empty().then_some(fixed)
+}
+
+/// Every change that takes one operation inside a command buffer away.
+fn removals(program: &Program) -> Vec<Place> {
+    let mut places = Vec::new();
+    for (step, commit) in (0u32..).zip(&program.steps) {
+        let Step::Commit { buffers, .. } = commit else { continue };
+        for (buffer, recording) in (0u32..).zip(buffers) {
+            let ops = (0u32..).zip(recording.ops());
+            let sync =
+                ops.filter(|(_, op)| !matches!(op, Op::BeginPass(_) | Op::EndPass | Op::Command { .. }));
+            places.extend(sync.map(|(op, _)| Place::Op { step, buffer, op }));
+        }
+    }
+    places
+}
+
+fn without(program: &Program, changes: Vec<Change>) -> Program {
+    program.apply(&[Fix { changes, closes: Vec::new() }])
+}
+
+/// Every conflicting pair of works that one program orders is ordered in the other, the same way round, and what is
+/// visible stays so: the gaps are the same.
+fn keeps_conflicts(before: &Program, after: &Program) -> Result<(), String> {
+    let (old, new) = (Oracle::new(before), Oracle::new(after));
+    let find = |node: &Node| new.nodes().iter().position(|n| (n.actor, n.part) == (node.actor, node.part));
+    for (early, late) in old.conflicts() {
+        let (Some(a), Some(b)) = (find(&old.nodes()[early]), find(&old.nodes()[late])) else {
+            return Err("a work is gone".to_owned());
+        };
+        let pair = || format!("{:?}\n{:?}", old.nodes()[early], old.nodes()[late]);
+        expect(!old.ordered(early, late) || new.ordered(a, b), || format!("no order\n{}", pair()))?;
+    }
+    expect(expected(before) == expected(after), || listed(expected(after).difference(&expected(before))))
+}
+
+fn what_is_spare_can_go(program: &Program, _: u64) -> Result<(), String> {
+    let report = check_program(program, &CheckOptions { advice: false, ..CheckOptions::default() });
+    for finding in report.findings.iter().filter(|finding| finding.code.is_spare()) {
+        let changes = match (&finding.subject, finding.code) {
+            (Subject::Operation(at), _) => vec![Change::Remove { at: *at }],
+            (Subject::Resource(resource), _) => vec![Change::Track { resource: *resource, tracked: false }],
+            _ => continue,
+        };
+        let less = without(program, changes);
+        keeps_conflicts(program, &less).map_err(|complaint| {
+            format!("{finding:?}\n{}without\n{}{complaint}", to_text(program), to_text(&less))
+        })?;
+    }
+    let less = program.apply(report.removing());
+    keeps_conflicts(program, &less)
+        .map_err(|complaint| format!("all of\n{:?}\n{}{complaint}", report.fixes, to_text(&less)))
+}
+
+#[test]
+fn spare_operations_can_go() {
+    check(200, &Shape::default(), what_is_spare_can_go);
+    check(200, &Shape::barriers(), what_is_spare_can_go);
+    check(100, &Shape::events(), what_is_spare_can_go);
 }
 
 #[test]

@@ -4,8 +4,11 @@
 
 use super::change::{Edited, is_sync_op};
 use super::place::Place;
-use crate::{Actor, CommandRef, Gap, Op, PassKind, Program, QueueId, QueueKind, Site, Stage, Step};
+use crate::{
+    Access, Actor, CommandRef, Gap, Op, PassKind, Program, QueueId, QueueKind, Recording, Site, Stage, Step,
+};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Where a work stands: its command or step, and the pass it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +78,7 @@ impl<'a> Layout<'a> {
         &mut self,
         queue: QueueId,
         (step, buffer): (u32, u32),
-        recording: &'a crate::Recording,
+        recording: &'a Recording,
         first: &mut bool,
     ) {
         let Some(kinds) = self.kinds.get_mut(queue.index()) else { return };
@@ -110,6 +113,11 @@ impl<'a> Layout<'a> {
 
     pub(crate) fn kind(&self, queue: QueueId, pass: u32) -> Option<PassKind> {
         self.kinds.get(queue.index())?.get((pass as usize).checked_sub(1)?).copied()
+    }
+
+    /// How many passes a queue has.
+    pub(crate) fn passes(&self, queue: QueueId) -> u32 {
+        self.kinds.get(queue.index()).map_or(0, |kinds| kinds.len() as u32)
     }
 
     pub(crate) fn is_gpu(&self, queue: QueueId) -> bool {
@@ -176,5 +184,43 @@ impl Steps {
             }
         }
         steps
+    }
+}
+
+/// A command buffer, and the works of each of its commands.
+type CommandsOf<'a> = (&'a Recording, Vec<&'a Range<u32>>);
+
+/// The commands of a program by their numbers.
+#[derive(Debug)]
+pub(crate) struct Commands<'a> {
+    buffers: BTreeMap<(u64, u32), CommandsOf<'a>>,
+}
+
+impl<'a> Commands<'a> {
+    pub(crate) fn of(program: &'a Program) -> Commands<'a> {
+        let commits = program.steps.iter().filter_map(|step| match step {
+            Step::Commit { buffers, .. } => Some(buffers),
+            _ => None,
+        });
+        let works = |op: &'a Op| match op {
+            Op::Command { works, .. } => Some(works),
+            _ => None,
+        };
+        let buffers = (0u64..).zip(commits).flat_map(|(commit, buffers)| {
+            (0u32..).zip(buffers).map(move |(number, recording)| {
+                let recording: &Recording = recording;
+                ((commit, number), (recording, recording.ops().iter().filter_map(works).collect()))
+            })
+        });
+        Commands { buffers: buffers.collect() }
+    }
+
+    /// What a work of a command touches.
+    pub(crate) fn accesses(&self, command: CommandRef, part: u32) -> &'a [Access] {
+        let buffer = self.buffers.get(&(command.commit.0, command.buffer));
+        let work = buffer.and_then(|(recording, commands)| {
+            recording.works(commands.get(command.command as usize)?).nth(part as usize)
+        });
+        work.map_or(&[], |work| work.accesses)
     }
 }

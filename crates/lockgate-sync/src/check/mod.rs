@@ -16,6 +16,7 @@ mod minimize;
 mod narrow;
 mod near;
 mod place;
+mod spare;
 mod trial;
 
 pub use change::{Change, Fix};
@@ -72,8 +73,12 @@ pub fn check(program: &Program, options: &CheckOptions) -> Report {
     let mut report = Report::default();
     let mut trials = Trials::new(program, options.budget);
     let now = hazard::find(&trials, &mut report);
+    let mut changes = Vec::new();
     if options.advice && !now.gaps.is_empty() {
-        advice::advise(&mut trials, now, &mut report);
+        changes = advice::advise(&mut trials, now, &mut report);
+    }
+    if options.spare {
+        spare::find(&mut trials, changes, &mut report);
     }
     report
 }
