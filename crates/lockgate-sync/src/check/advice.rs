@@ -75,9 +75,10 @@ const SINGLE_MAX: usize = 256;
 /// Candidates of one gap that are tried in bulk.
 const BULK_ROUNDS: usize = 12;
 
-/// Puts fixes into a report whose findings are those of the gaps of `now`, in the same order. Returns the changes.
-pub(crate) fn advise(trials: &mut Trials<'_>, now: Trial, report: &mut Report) -> Vec<Change> {
-    let keys: Vec<GapKey> = now.gaps.iter().map(Open::key).collect();
+/// Puts fixes into a report whose findings are those of the gaps before, in the same order. Returns the changes.
+pub(crate) fn advise(trials: &mut Trials<'_>, before: &Trial, report: &mut Report) -> Vec<Change> {
+    let keys: Vec<GapKey> = before.gaps.iter().map(Open::key).collect();
+    let now = trials.run([]);
     let layout = Layout::new(trials.layout.program);
     let mut proposer = Proposer::new(&layout);
     let single = keys.len() <= SINGLE_MAX && keys.len() as u64 * trials.cost * 8 <= trials.budget.left / 2;

@@ -8,7 +8,7 @@
 //!
 //! What somebody outside of the program could rely on is never called spare: signals, waits of the host, waits for
 //! events that the host signals or nobody does, the last update of a fence, a barrier over passes behind which no
-//! pass comes, alias visibility, IO queues and drawables. Neither is an operation that a hazard names.
+//! pass comes, alias visibility, IO queues and drawables. Neither is an operation that a hazard or a misuse names.
 
 use super::change::Change;
 use super::code::Code;
@@ -42,7 +42,10 @@ pub(crate) fn find(trials: &mut Trials<'_>, fixes: Vec<Change>, report: &mut Rep
         return;
     }
     let (before, fixed) = (trials.run([]).outcome(), trials.run(&fixes).outcome());
-    let named = report.findings.iter().filter_map(|finding| finding.order.by()).collect();
+    let named = report.findings.iter().flat_map(|finding| {
+        finding.order.by().into_iter().chain(finding.subject.places())
+    });
+    let named = named.collect();
     let mut search = Search { trials, before, fixes, fixed, gone: Vec::new(), named };
     if search.operations(report).is_none() || search.resources(report).is_none() {
         report.omitted.push(Omission::Spare);
