@@ -4,8 +4,9 @@
 //! of every shape, for a long run in release. A broken law names its seed and lists the shrunk program.
 
 use lockgate_sync::{
-    AccessKind, Actor, Barrier, BarrierReach, Change, CheckOptions, Code, Finding, Fix, Gap, Misuse, Op, Place, Program, QueueKind,
-    Report, Site, Stages, Step, Subject, VisibilityOptions, check as check_program,
+    AccessKind, Actor, Barrier, BarrierReach, Change, CheckOptions, Code, Finding, Fix, Gap, Misuse, Op,
+    Place, Program, QueueKind, Report, Site, Stages, Step, Subject, VisibilityOptions,
+    check as check_program,
 };
 use lockgate_testsuite::generate::{Shape, counterexample, synchronized};
 use lockgate_testsuite::oracle::{Node, Oracle, OracleGap};
@@ -145,7 +146,8 @@ fn reaches_outside(program: &Program, place: Place) -> bool {
         }
         _ => Vec::new(),
     });
-    let ops = later.flat_map(|(own, recording)| recording.ops().iter().skip(if own { op as usize + 1 } else { 0 }));
+    let ops =
+        later.flat_map(|(own, recording)| recording.ops().iter().skip(if own { op as usize + 1 } else { 0 }));
     let rest: Vec<&Op> = ops.collect();
     let passes = rest.iter().any(|op| matches!(op, Op::BeginPass(pass) if !pass.resuming));
     let own_pass = rest.iter().take_while(|op| ***op != Op::EndPass);
@@ -210,7 +212,8 @@ fn surplus_stages_can_go(program: &Program, seed: u64) -> Result<(), String> {
         for (stage, earlier) in
             named(after).into_iter().map(|s| (s, true)).chain(named(before).into_iter().map(|s| (s, false)))
         {
-            keeps_conflicts(&program, &narrower(stage, earlier)).map_err(|complaint| format!("{at:?} {complaint}"))?;
+            keeps_conflicts(&program, &narrower(stage, earlier))
+                .map_err(|complaint| format!("{at:?} {complaint}"))?;
         }
     }
     let less = program.apply(report.removing());

@@ -273,6 +273,25 @@ impl Advisor<'_, '_> {
                 self.drafts.list[at].closes.insert(*key);
             }
         }
+        self.join_to_splits();
+    }
+
+    /// What closes nothing but the gaps that the split of a pass has opened belongs to the split.
+    fn join_to_splits(&mut self) {
+        let (joining, mut kept): (Vec<Draft>, Vec<Draft>) =
+            std::mem::take(&mut self.drafts.list).into_iter().partition(|draft| draft.closes.is_empty());
+        for draft in joining {
+            let at = draft.changes.first().and_then(Change::at);
+            let split = |draft: &Draft| {
+                let splits = draft.changes.iter().filter(|change| matches!(change, Change::SplitPass { .. }));
+                splits.filter_map(Change::at).filter(|split| Some(*split) <= at).max()
+            };
+            let nearest = kept.iter_mut().max_by_key(|draft| split(draft));
+            if let Some(nearest) = nearest {
+                nearest.changes.extend(draft.changes);
+            }
+        }
+        self.drafts.list = kept;
     }
 
     fn write(self, keys: &[GapKey], report: &mut Report) -> Vec<Change> {

@@ -9,7 +9,7 @@ use super::finding::{Finding, OrderFound, Report, Subject};
 use super::layout::{Layout, SyncAt};
 use super::place::Place;
 use super::trial::Trial;
-use crate::{Barrier, BarrierReach, CommitId, Misuse, Op, Stages, VisibilityOptions};
+use crate::{Barrier, BarrierReach, CommitId, FenceId, Misuse, Op, Stages, VisibilityOptions};
 use std::collections::BTreeSet;
 
 /// Puts what is misused into a report that has the hazards already.
@@ -29,6 +29,9 @@ fn told_by_the_engine(layout: &Layout<'_>, now: &Trial, report: &mut Report) {
     for misuse in &now.run.misuse {
         let (at, code) = match *misuse {
             Misuse::IntrapassStages { at, .. } => (at, Code::IntrapassStages),
+            Misuse::FenceNeverUpdated { at, fence } if updated_elsewhere(layout, fence, place(at)) => {
+                (at, Code::FenceAcrossQueues)
+            }
             Misuse::FenceNeverUpdated { at, .. } => (at, Code::FenceNeverUpdated),
             Misuse::FenceWaitAfterUpdate { at, .. } => (at, Code::FenceWaitAfterUpdate),
             Misuse::FenceAcrossQueues { at, .. } => (at, Code::FenceAcrossQueues),
@@ -47,6 +50,14 @@ fn told_by_the_engine(layout: &Layout<'_>, now: &Trial, report: &mut Report) {
         };
         report.findings.push(Finding::new(code, subject));
     }
+}
+
+/// Whether another queue has updated the fence before; the engine knows of that once its next pass begins.
+fn updated_elsewhere(layout: &Layout<'_>, fence: FenceId, wait: Option<Place>) -> bool {
+    let updates = |sync: &&SyncAt<'_>| matches!(sync.op, Op::UpdateFence { fence: f, .. } if *f == fence);
+    wait.is_some_and(|wait| {
+        layout.syncs.iter().flatten().filter(updates).any(|sync| sync.place.step() < wait.step())
+    })
 }
 
 /// The stages of an intrapass barrier that its encoder cannot have on that side.

@@ -42,9 +42,10 @@ pub(crate) fn find(trials: &mut Trials<'_>, fixes: Vec<Change>, report: &mut Rep
         return;
     }
     let (before, fixed) = (trials.run([]).outcome(), trials.run(&fixes).outcome());
-    let named = report.findings.iter().flat_map(|finding| {
-        finding.order.by().into_iter().chain(finding.subject.places())
-    });
+    let named = report
+        .findings
+        .iter()
+        .flat_map(|finding| finding.order.by().into_iter().chain(finding.subject.places()));
     let named = named.collect();
     let mut search = Search { trials, before, fixes, fixed, gone: Vec::new(), named };
     if search.operations(report).is_none() || search.resources(report).is_none() {

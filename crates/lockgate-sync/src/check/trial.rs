@@ -119,10 +119,11 @@ impl Trial {
         self.run.misuse.iter().filter(timed_out).count()
     }
 
-    /// Whether no wait times out that did not before.
+    /// Whether no wait times out that did not before, and nothing else is misused.
     pub(crate) fn keeps_waits_of(&self, before: &Trial) -> bool {
         let kept = |(step, done): &(u32, bool)| !done || self.host.contains(&(*step, true));
-        self.timeouts() <= before.timeouts() && before.host.iter().all(kept)
+        let misuse = self.run.misuse.len() <= before.run.misuse.len();
+        misuse && self.timeouts() <= before.timeouts() && before.host.iter().all(kept)
     }
 
     pub(crate) fn outcome(&self) -> Outcome {
