@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: orders, which only the engine knows.
 
-use super::change::{Edited, is_sync_op};
+use super::change::{Edited, Origin, is_sync_op};
 use super::place::Place;
 use crate::{
     Access, Actor, CommandRef, Gap, Op, PassKind, Program, QueueId, QueueKind, Recording, Site, Stage, Step,
@@ -19,6 +19,8 @@ pub(crate) struct Spot {
     /// Number of the pass on its queue, from 1; segments of a resumed pass share it.
     pub(crate) pass: u32,
     pub(crate) stage: Stage,
+    /// For attachments that a fix stores and loads where it splits a pass.
+    pub(crate) inserted: Option<Origin>,
 }
 
 /// An operation of synchronization inside a command buffer.
@@ -128,19 +130,23 @@ impl<'a> Layout<'a> {
     pub(crate) fn spot(&self, steps: &Steps, edited: &Edited, site: &Site) -> Option<Spot> {
         let outside = |step: Option<&u32>| {
             let step = edited.steps.get(*step? as usize).copied()??;
-            Some(Spot { place: Place::Step(step), queue: None, pass: 0, stage: site.stage })
+            Some(Spot { place: Place::Step(step), queue: None, pass: 0, stage: site.stage, inserted: None })
         };
         match site.actor {
             Actor::Command(CommandRef { commit, buffer, command }) => {
                 let step = edited.steps.get(*steps.commits.get(commit.index())? as usize).copied()??;
                 let at = self.buffers.get(&(step, buffer))?;
-                let op = match edited.commands.get(&(step, buffer)) {
+                let origin = match edited.commands.get(&(step, buffer)) {
                     Some(origins) => *origins.get(command as usize)?,
-                    None => *at.commands.get(command as usize)?,
+                    None => Origin::Op(*at.commands.get(command as usize)?),
+                };
+                let (op, inserted) = match origin {
+                    Origin::Op(op) => (op, None),
+                    Origin::Store(op) | Origin::Load(op) => (op, Some(origin)),
                 };
                 let pass = at.passes.get(op as usize).copied()?;
                 let place = Place::Op { step, buffer, op };
-                Some(Spot { place, queue: at.queue, pass, stage: site.stage })
+                Some(Spot { place, queue: at.queue, pass, stage: site.stage, inserted })
             }
             Actor::Host { step } => outside(steps.hosts.get(step as usize)),
             Actor::Display { present } => outside(steps.presents.get(present as usize)),
