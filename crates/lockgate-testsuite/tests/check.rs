@@ -4,11 +4,12 @@
 //! of every shape, for a long run in release. A broken law names its seed and lists the shrunk program.
 
 use lockgate_sync::{
-    AccessKind, Actor, CheckOptions, Finding, Gap, Misuse, Program, QueueKind, Report, Site,
+    AccessKind, Actor, Barrier, BarrierReach, Change, CheckOptions, Code, Finding, Fix, Gap, Misuse, Op,
+    Place, Program, QueueKind, Report, Site, Stages, Step, Subject, VisibilityOptions,
     check as check_program,
 };
-use lockgate_testsuite::generate::{Shape, counterexample};
-use lockgate_testsuite::oracle::{Oracle, OracleGap};
+use lockgate_testsuite::generate::{Shape, counterexample, synchronized};
+use lockgate_testsuite::oracle::{Node, Oracle, OracleGap};
 use lockgate_testsuite::print::to_text;
 use std::collections::BTreeSet;
 
@@ -73,6 +74,215 @@ fn applying_the_fixes_leaves_nothing(program: &Program, _: u64) -> Result<(), St
         let fixes: String = report.fixes.iter().map(|fix| format!("    {fix:?}\n")).collect();
         format!("{fixes}omitted {:?}\nleaves\n{}fixed\n{}", report.omitted, listed(&left), to_text(&fixed))
     })
+}
+
+/// Whether every wait of a program ends, so that its order of arrival says something.
+fn ends(program: &Program) -> bool {
+    let run = program.run();
+    let timed_out = |misuse: &Misuse| matches!(misuse, Misuse::EventNeverSignaled { .. });
+    run.host.iter().all(|done| *done) && !run.misuse.iter().any(timed_out)
+}
+
+/// A program without gaps: synchronized nearly everywhere, and fixed where that is not enough.
+fn clean(program: &Program, seed: u64) -> Option<Program> {
+    let program = if seed.is_multiple_of(3) { synchronized(program, seed) } else { program.clone() };
+    let fixed = program.apply(&advice(&program).fixes);
+    (fixed.run().gaps.is_empty() && ends(&fixed)).then_some(fixed)
+}
+
+/// Dropping any fix opens a gap, and no fix adds a misuse.
+fn no_fix_is_too_much(program: &Program, _: u64) -> Result<(), String> {
+    let report = advice(program);
+    let fixed = program.apply(&report.fixes);
+    let left = fixed.run().gaps.len();
+    for without in 0..report.fixes.len() {
+        let others = report.fixes.iter().enumerate().filter(|(at, _)| *at != without).map(|(_, fix)| fix);
+        let less = program.apply(others);
+        expect(expected(&less).len() > left, || {
+            format!("{:?}\ncould stay away from\n{}", report.fixes[without], to_text(&fixed))
+        })?;
+        let closes = &report.fixes[without].closes;
+        expect(!closes.is_empty(), || format!("{:?} closes nothing", report.fixes[without]))?;
+    }
+    let misuse = |program: &Program| program.run().misuse.len();
+    expect(misuse(&fixed) <= misuse(program), || format!("misuse added:\n{}", to_text(&fixed)))
+}
+
+#[test]
+fn fixes_are_minimal() {
+    check(200, &Shape::default(), no_fix_is_too_much);
+    check(200, &Shape::barriers(), no_fix_is_too_much);
+    check(100, &Shape::events(), no_fix_is_too_much);
+}
+
+/// What one change of one operation does: nothing that the oracle could tell, something, or the order of arrival
+/// changes, of which the checker says nothing.
+#[derive(PartialEq)]
+enum Effect {
+    Nothing,
+    Gap,
+    Arrivals,
+}
+
+fn effect(before: &Program, after: &Program) -> Effect {
+    if !expected(after).is_empty() || !ends(after) {
+        Effect::Gap
+    } else if Oracle::new(before).arrivals() == Oracle::new(after).arrivals() {
+        Effect::Nothing
+    } else {
+        Effect::Arrivals
+    }
+}
+
+/// Whether something outside of the program could rely on an operation: on its queue nothing comes behind it that
+/// it could hold back, or only the oracle's eyes could tell (alias visibility, IO, events).
+fn reaches_outside(program: &Program, place: Place) -> bool {
+    let Place::Op { step, buffer, op } = place else { return true };
+    let Step::Commit { queue, .. } = &program.steps[step as usize] else { return true };
+    let later = program.steps[step as usize..].iter().enumerate().flat_map(|(number, later)| match later {
+        Step::Commit { queue: q, buffers } if q == queue => {
+            let first = if number == 0 { buffer as usize } else { 0 };
+            buffers[first..].iter().enumerate().map(move |(at, b)| (number == 0 && at == 0, b)).collect()
+        }
+        _ => Vec::new(),
+    });
+    let ops =
+        later.flat_map(|(own, recording)| recording.ops().iter().skip(if own { op as usize + 1 } else { 0 }));
+    let rest: Vec<&Op> = ops.collect();
+    let passes = rest.iter().any(|op| matches!(op, Op::BeginPass(pass) if !pass.resuming));
+    let own_pass = rest.iter().take_while(|op| ***op != Op::EndPass);
+    let commands = own_pass.clone().any(|op| matches!(op, Op::Command { .. }));
+    let alias = |barrier: &Barrier| barrier.visibility.contains(VisibilityOptions::RESOURCE_ALIAS);
+    match program.op_at(place) {
+        Some(Op::Barrier(_, barrier)) if alias(barrier) => true,
+        Some(Op::Barrier(BarrierReach::Intrapass, _)) => false,
+        Some(Op::Barrier(BarrierReach::Consumer, _)) => !passes && !commands,
+        Some(Op::Barrier(BarrierReach::Producer, _)) => !passes,
+        Some(Op::UpdateFence { fence, .. }) => {
+            let inside = own_pass.count();
+            let waits = |op: &&&Op| matches!(op, Op::WaitForFence { fence: f, .. } if f == fence);
+            program.model.fences_across_queues || !rest.iter().skip(inside).any(|op| waits(&op))
+        }
+        Some(Op::SignalEvent { .. } | Op::WaitForEvent { .. }) | None => true,
+        Some(_) => false,
+    }
+}
+
+/// Deleting one operation from a clean program opens a gap, or the operation was called spare.
+fn what_stays_is_needed(program: &Program, seed: u64) -> Result<(), String> {
+    let Some(program) = clean(program, seed) else { return Ok(()) };
+    let report = check_program(&program, &CheckOptions::default());
+    let told: BTreeSet<Place> = report.findings.iter().flat_map(|finding| finding.subject.places()).collect();
+    let gpu = |place: &Place| match &program.steps[place.step() as usize] {
+        Step::Commit { queue, .. } => program.queues[queue.index()].kind == QueueKind::Gpu,
+        _ => false,
+    };
+    for place in removals(&program).into_iter().filter(gpu) {
+        let less = without(&program, vec![Change::Remove { at: place }]);
+        let spare = effect(&program, &less) == Effect::Nothing && !reaches_outside(&program, place);
+        expect(!spare || told.contains(&place), || {
+            format!("{place:?} {:?} is not called spare in\n{}", program.op_at(place), to_text(&program))
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn operations_that_are_not_spare_are_needed() {
+    check(150, &Shape::default(), what_stays_is_needed);
+    check(150, &Shape::barriers(), what_stays_is_needed);
+    check(50, &Shape::events(), what_stays_is_needed);
+}
+
+/// Each stage that is called too much can go alone, and all that is proposed can go together.
+fn surplus_stages_can_go(program: &Program, seed: u64) -> Result<(), String> {
+    let Some(program) = clean(program, seed) else { return Ok(()) };
+    let report = check_program(&program, &CheckOptions::default());
+    for finding in report.of(Code::BarrierTooWide) {
+        let Subject::Surplus { at, after, before, .. } = finding.subject else { continue };
+        let Some(Op::Barrier(reach, barrier)) = program.op_at(at) else { continue };
+        let named = |side: Stages| side.iter().collect::<Vec<Stages>>();
+        let narrower = |less: Stages, earlier: bool| {
+            let mut barrier = *barrier;
+            let side = if earlier { &mut barrier.after } else { &mut barrier.before };
+            *side = (*side & Stages::ALL) - less;
+            let op = Op::Barrier(*reach, barrier);
+            without(&program, vec![Change::Replace { at, op }])
+        };
+        for (stage, earlier) in
+            named(after).into_iter().map(|s| (s, true)).chain(named(before).into_iter().map(|s| (s, false)))
+        {
+            keeps_conflicts(&program, &narrower(stage, earlier))
+                .map_err(|complaint| format!("{at:?} {complaint}"))?;
+        }
+    }
+    let less = program.apply(report.removing());
+    keeps_conflicts(&program, &less).map_err(|complaint| format!("together: {complaint}"))
+}
+
+#[test]
+fn stages_that_are_called_too_much_can_go() {
+    check(150, &Shape::default(), surplus_stages_can_go);
+    check(150, &Shape::barriers(), surplus_stages_can_go);
+}
+
+/// Every change that takes one operation inside a command buffer away.
+fn removals(program: &Program) -> Vec<Place> {
+    let mut places = Vec::new();
+    for (step, commit) in (0u32..).zip(&program.steps) {
+        let Step::Commit { buffers, .. } = commit else { continue };
+        for (buffer, recording) in (0u32..).zip(buffers) {
+            let ops = (0u32..).zip(recording.ops());
+            let sync =
+                ops.filter(|(_, op)| !matches!(op, Op::BeginPass(_) | Op::EndPass | Op::Command { .. }));
+            places.extend(sync.map(|(op, _)| Place::Op { step, buffer, op }));
+        }
+    }
+    places
+}
+
+fn without(program: &Program, changes: Vec<Change>) -> Program {
+    program.apply(&[Fix { changes, closes: Vec::new() }])
+}
+
+/// Every conflicting pair of works that one program orders is ordered in the other, the same way round, and what is
+/// visible stays so: the gaps are the same.
+fn keeps_conflicts(before: &Program, after: &Program) -> Result<(), String> {
+    let (old, new) = (Oracle::new(before), Oracle::new(after));
+    let find = |node: &Node| new.nodes().iter().position(|n| (n.actor, n.part) == (node.actor, node.part));
+    for (early, late) in old.conflicts() {
+        let (Some(a), Some(b)) = (find(&old.nodes()[early]), find(&old.nodes()[late])) else {
+            return Err("a work is gone".to_owned());
+        };
+        let pair = || format!("{:?}\n{:?}", old.nodes()[early], old.nodes()[late]);
+        expect(!old.ordered(early, late) || new.ordered(a, b), || format!("no order\n{}", pair()))?;
+    }
+    expect(expected(before) == expected(after), || listed(expected(after).difference(&expected(before))))
+}
+
+fn what_is_spare_can_go(program: &Program, _: u64) -> Result<(), String> {
+    let report = check_program(program, &CheckOptions { advice: false, ..CheckOptions::default() });
+    for finding in report.findings.iter().filter(|finding| finding.code.is_spare()) {
+        let changes = match (&finding.subject, finding.code) {
+            (Subject::Operation(at), _) => vec![Change::Remove { at: *at }],
+            (Subject::Resource(resource), _) => vec![Change::Track { resource: *resource, tracked: false }],
+            _ => continue,
+        };
+        let less = without(program, changes);
+        keeps_conflicts(program, &less).map_err(|complaint| {
+            format!("{finding:?}\n{}without\n{}{complaint}", to_text(program), to_text(&less))
+        })?;
+    }
+    let less = program.apply(report.removing());
+    keeps_conflicts(program, &less)
+        .map_err(|complaint| format!("all of\n{:?}\n{}{complaint}", report.fixes, to_text(&less)))
+}
+
+#[test]
+fn spare_operations_can_go() {
+    check(200, &Shape::default(), what_is_spare_can_go);
+    check(200, &Shape::barriers(), what_is_spare_can_go);
+    check(100, &Shape::events(), what_is_spare_can_go);
 }
 
 #[test]

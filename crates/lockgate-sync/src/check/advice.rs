@@ -75,9 +75,10 @@ const SINGLE_MAX: usize = 256;
 /// Candidates of one gap that are tried in bulk.
 const BULK_ROUNDS: usize = 12;
 
-/// Puts fixes into a report whose findings are those of the gaps of `now`, in the same order. Returns the changes.
-pub(crate) fn advise(trials: &mut Trials<'_>, now: Trial, report: &mut Report) -> Vec<Change> {
-    let keys: Vec<GapKey> = now.gaps.iter().map(Open::key).collect();
+/// Puts fixes into a report whose findings are those of the gaps before, in the same order. Returns the changes.
+pub(crate) fn advise(trials: &mut Trials<'_>, before: &Trial, report: &mut Report) -> Vec<Change> {
+    let keys: Vec<GapKey> = before.gaps.iter().map(Open::key).collect();
+    let now = trials.run([]);
     let layout = Layout::new(trials.layout.program);
     let mut proposer = Proposer::new(&layout);
     let single = keys.len() <= SINGLE_MAX && keys.len() as u64 * trials.cost * 8 <= trials.budget.left / 2;
@@ -272,6 +273,25 @@ impl Advisor<'_, '_> {
                 self.drafts.list[at].closes.insert(*key);
             }
         }
+        self.join_to_splits();
+    }
+
+    /// What closes nothing but the gaps that the split of a pass has opened belongs to the split.
+    fn join_to_splits(&mut self) {
+        let (joining, mut kept): (Vec<Draft>, Vec<Draft>) =
+            std::mem::take(&mut self.drafts.list).into_iter().partition(|draft| draft.closes.is_empty());
+        for draft in joining {
+            let at = draft.changes.first().and_then(Change::at);
+            let split = |draft: &Draft| {
+                let splits = draft.changes.iter().filter(|change| matches!(change, Change::SplitPass { .. }));
+                splits.filter_map(Change::at).filter(|split| Some(*split) <= at).max()
+            };
+            let nearest = kept.iter_mut().max_by_key(|draft| split(draft));
+            if let Some(nearest) = nearest {
+                nearest.changes.extend(draft.changes);
+            }
+        }
+        self.drafts.list = kept;
     }
 
     fn write(self, keys: &[GapKey], report: &mut Report) -> Vec<Change> {

@@ -313,6 +313,13 @@ impl<'a> Proposer<'a> {
         }
         let step = Step::Host(HostStep::WaitForCommit { commit: command.commit.0 });
         self.offer(Class::Host, None, vec![Change::InsertStep { at, step }]);
+        // The rest of the command buffer may wait for something later.
+        if let Some((_, end)) = self.layout.segment(open.a.place) {
+            let event = self.new_event();
+            let signal = Change::Insert { at: end, op: Op::SignalEvent { event, value: 1 } };
+            let step = Step::Host(HostStep::WaitForEvent { event, value: 1 });
+            self.offer(Class::Host, None, vec![signal, Change::InsertStep { at, step }]);
+        }
         // Where the command waits for the host, the host comes first.
         let event = self.new_event();
         let signal =

@@ -112,13 +112,24 @@ impl Program {
     }
 }
 
+/// Where a command of a changed program comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Origin {
+    /// An operation of the program before.
+    Op(u32),
+    /// Attachments stored where a pass is split.
+    Store(u32),
+    /// Attachments loaded where a pass is split.
+    Load(u32),
+}
+
 /// A changed program, and how its numbers relate to those before.
 #[derive(Debug)]
 pub(crate) struct Edited {
     pub(crate) program: Program,
-    /// For command buffers whose commands have other numbers: step and buffer before, to the operation before
-    /// of each command.
-    pub(crate) commands: BTreeMap<(u32, u32), Vec<u32>>,
+    /// For command buffers whose commands have other numbers: step and buffer before, to where each command
+    /// comes from.
+    pub(crate) commands: BTreeMap<(u32, u32), Vec<Origin>>,
     /// The step before, of each step.
     pub(crate) steps: Vec<Option<u32>>,
 }
@@ -173,7 +184,7 @@ fn edit_step(
     step: &Step,
     number: u32,
     inside: &BTreeMap<(u32, u32), BTreeMap<u32, Vec<&Change>>>,
-    commands: &mut BTreeMap<(u32, u32), Vec<u32>>,
+    commands: &mut BTreeMap<(u32, u32), Vec<Origin>>,
 ) -> Step {
     let mut step = step.clone();
     if let Step::Commit { buffers, .. } = &mut step {
@@ -238,10 +249,10 @@ enum Line<'a> {
     New(&'a Op),
     Begin(PassDescriptor),
     /// A store or load of attachments, and the operation at which the pass is split.
-    Attachments(u32, Vec<Access>),
+    Attachments(Origin, Vec<Access>),
 }
 
-fn edit_recording(old: &Recording, changes: &BTreeMap<u32, Vec<&Change>>) -> (Recording, Vec<u32>) {
+fn edit_recording(old: &Recording, changes: &BTreeMap<u32, Vec<&Change>>) -> (Recording, Vec<Origin>) {
     let mut lines: Vec<Line<'_>> = Vec::with_capacity(old.ops().len() + changes.len());
     let mut pass: Option<(usize, PassDescriptor)> = None;
     for number in 0..=old.ops().len() {
@@ -303,21 +314,21 @@ fn half(op: &Op) -> Half {
     }
 }
 
-fn assemble(old: &Recording, lines: &[Line<'_>]) -> (Recording, Vec<u32>) {
+fn assemble(old: &Recording, lines: &[Line<'_>]) -> (Recording, Vec<Origin>) {
     let mut new = old.without_ops();
     let mut origins = Vec::new();
     for line in lines {
         match line {
             Line::Old(number, op) => {
                 if matches!(op, Op::Command { .. }) {
-                    origins.push(*number);
+                    origins.push(Origin::Op(*number));
                 }
                 new.push_op((*op).clone());
             }
             Line::New(op) => new.push_op((*op).clone()),
             Line::Begin(pass) => new.push_op(Op::BeginPass(*pass)),
-            Line::Attachments(number, accesses) => {
-                origins.push(*number);
+            Line::Attachments(origin, accesses) => {
+                origins.push(*origin);
                 new.push_command(&[Work::new(Stage::Fragment, accesses)]);
             }
         }
@@ -365,12 +376,12 @@ impl Attachments {
         let commands =
             |line: &Line<'_>| matches!(line, Line::Attachments(..) | Line::Old(_, Op::Command { .. }));
         let behind = lines.iter().rposition(|line| begins(line) || commands(line)).map_or(0, |at| at + 1);
-        lines.insert(behind, Line::Attachments(at, self.touched(AccessKind::WRITE)));
+        lines.insert(behind, Line::Attachments(Origin::Store(at), self.touched(AccessKind::WRITE)));
     }
 
     fn load(&self, lines: &mut Vec<Line<'_>>, at: u32) {
         if !self.0.is_empty() {
-            lines.push(Line::Attachments(at, self.touched(AccessKind::READ)));
+            lines.push(Line::Attachments(Origin::Load(at), self.touched(AccessKind::READ)));
         }
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! Deliberately absent: orders, which only the engine knows.
 
-use super::change::{Edited, is_sync_op};
+use super::change::{Edited, Origin, is_sync_op};
 use super::place::Place;
-use crate::{Actor, CommandRef, Gap, Op, PassKind, Program, QueueId, QueueKind, Site, Stage, Step};
+use crate::{
+    Access, Actor, CommandRef, Gap, Op, PassKind, Program, QueueId, QueueKind, Recording, Site, Stage, Step,
+};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Where a work stands: its command or step, and the pass it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +19,8 @@ pub(crate) struct Spot {
     /// Number of the pass on its queue, from 1; segments of a resumed pass share it.
     pub(crate) pass: u32,
     pub(crate) stage: Stage,
+    /// For attachments that a fix stores and loads where it splits a pass.
+    pub(crate) inserted: Option<Origin>,
 }
 
 /// An operation of synchronization inside a command buffer.
@@ -75,7 +80,7 @@ impl<'a> Layout<'a> {
         &mut self,
         queue: QueueId,
         (step, buffer): (u32, u32),
-        recording: &'a crate::Recording,
+        recording: &'a Recording,
         first: &mut bool,
     ) {
         let Some(kinds) = self.kinds.get_mut(queue.index()) else { return };
@@ -112,6 +117,11 @@ impl<'a> Layout<'a> {
         self.kinds.get(queue.index())?.get((pass as usize).checked_sub(1)?).copied()
     }
 
+    /// How many passes a queue has.
+    pub(crate) fn passes(&self, queue: QueueId) -> u32 {
+        self.kinds.get(queue.index()).map_or(0, |kinds| kinds.len() as u32)
+    }
+
     pub(crate) fn is_gpu(&self, queue: QueueId) -> bool {
         self.program.queues.get(queue.index()).is_some_and(|queue| queue.kind == QueueKind::Gpu)
     }
@@ -120,19 +130,23 @@ impl<'a> Layout<'a> {
     pub(crate) fn spot(&self, steps: &Steps, edited: &Edited, site: &Site) -> Option<Spot> {
         let outside = |step: Option<&u32>| {
             let step = edited.steps.get(*step? as usize).copied()??;
-            Some(Spot { place: Place::Step(step), queue: None, pass: 0, stage: site.stage })
+            Some(Spot { place: Place::Step(step), queue: None, pass: 0, stage: site.stage, inserted: None })
         };
         match site.actor {
             Actor::Command(CommandRef { commit, buffer, command }) => {
                 let step = edited.steps.get(*steps.commits.get(commit.index())? as usize).copied()??;
                 let at = self.buffers.get(&(step, buffer))?;
-                let op = match edited.commands.get(&(step, buffer)) {
+                let origin = match edited.commands.get(&(step, buffer)) {
                     Some(origins) => *origins.get(command as usize)?,
-                    None => *at.commands.get(command as usize)?,
+                    None => Origin::Op(*at.commands.get(command as usize)?),
+                };
+                let (op, inserted) = match origin {
+                    Origin::Op(op) => (op, None),
+                    Origin::Store(op) | Origin::Load(op) => (op, Some(origin)),
                 };
                 let pass = at.passes.get(op as usize).copied()?;
                 let place = Place::Op { step, buffer, op };
-                Some(Spot { place, queue: at.queue, pass, stage: site.stage })
+                Some(Spot { place, queue: at.queue, pass, stage: site.stage, inserted })
             }
             Actor::Host { step } => outside(steps.hosts.get(step as usize)),
             Actor::Display { present } => outside(steps.presents.get(present as usize)),
@@ -176,5 +190,43 @@ impl Steps {
             }
         }
         steps
+    }
+}
+
+/// A command buffer, and the works of each of its commands.
+type CommandsOf<'a> = (&'a Recording, Vec<&'a Range<u32>>);
+
+/// The commands of a program by their numbers.
+#[derive(Debug)]
+pub(crate) struct Commands<'a> {
+    buffers: BTreeMap<(u64, u32), CommandsOf<'a>>,
+}
+
+impl<'a> Commands<'a> {
+    pub(crate) fn of(program: &'a Program) -> Commands<'a> {
+        let commits = program.steps.iter().filter_map(|step| match step {
+            Step::Commit { buffers, .. } => Some(buffers),
+            _ => None,
+        });
+        let works = |op: &'a Op| match op {
+            Op::Command { works, .. } => Some(works),
+            _ => None,
+        };
+        let buffers = (0u64..).zip(commits).flat_map(|(commit, buffers)| {
+            (0u32..).zip(buffers).map(move |(number, recording)| {
+                let recording: &Recording = recording;
+                ((commit, number), (recording, recording.ops().iter().filter_map(works).collect()))
+            })
+        });
+        Commands { buffers: buffers.collect() }
+    }
+
+    /// What a work of a command touches.
+    pub(crate) fn accesses(&self, command: CommandRef, part: u32) -> &'a [Access] {
+        let buffer = self.buffers.get(&(command.commit.0, command.buffer));
+        let work = buffer.and_then(|(recording, commands)| {
+            recording.works(commands.get(command.command as usize)?).nth(part as usize)
+        });
+        work.map_or(&[], |work| work.accesses)
     }
 }

@@ -1,7 +1,7 @@
 //! Taking away from a set of fixes what the engine does not miss: fixes, single changes, stages, visibility.
 //!
-//! An order more never opens a gap, so a change that is needed stays needed when others have gone, and one pass
-//! over all of them is enough.
+//! An order more never opens a gap, so a barrier that is needed stays needed when others have gone. The split of a
+//! pass is no order: what was needed because of it may go with it, so that everything is tried until nothing goes.
 
 use super::advice::{Advisor, Draft, Drafts};
 use super::change::Change;
@@ -13,8 +13,17 @@ use std::collections::BTreeSet;
 
 impl Advisor<'_, '_> {
     pub(crate) fn minimize(&mut self) {
-        let done = self.drop_fixes() && self.drop_changes() && self.narrow();
-        if !done {
+        loop {
+            let before = self.drafts.changes().count();
+            if !(self.drop_fixes() && self.drop_changes()) {
+                self.omitted.insert(Omission::Minimizing);
+                return;
+            }
+            if self.drafts.changes().count() == before {
+                break;
+            }
+        }
+        if !self.narrow() {
             self.omitted.insert(Omission::Minimizing);
         }
     }

@@ -6,22 +6,30 @@
 //! `lockgate-testsuite/tests/check.rs`.
 
 mod advice;
+mod alias;
 mod candidate;
 mod change;
 mod code;
+mod explain;
 mod finding;
 mod hazard;
 mod layout;
 mod minimize;
+mod misuse;
 mod narrow;
 mod near;
 mod place;
+mod portability;
+mod spare;
 mod trial;
+mod waits;
 
 pub use change::{Change, Fix};
 pub use code::{Basis, Code, Severity};
+pub use explain::{Explanation, Hop, explain};
 pub use finding::{Finding, Omission, OrderFound, Report, Sides, Subject};
 pub use place::Place;
+pub use portability::{Target, portability};
 
 use crate::Program;
 use trial::Trials;
@@ -72,8 +80,15 @@ pub fn check(program: &Program, options: &CheckOptions) -> Report {
     let mut report = Report::default();
     let mut trials = Trials::new(program, options.budget);
     let now = hazard::find(&trials, &mut report);
+    let mut changes = Vec::new();
     if options.advice && !now.gaps.is_empty() {
-        advice::advise(&mut trials, now, &mut report);
+        changes = advice::advise(&mut trials, &now, &mut report);
+    }
+    misuse::find(&trials.layout, &now, &mut report);
+    waits::find(program, &now, &mut report);
+    alias::find(program, &now, &mut report);
+    if options.spare {
+        spare::find(&mut trials, changes, &mut report);
     }
     report
 }

@@ -2,9 +2,12 @@
 
 use super::change::{Change, Edited, edit};
 use super::hazard::history;
-use super::layout::{Layout, Spot, Steps};
-use crate::{Gap, Hazard, History, Misuse, Program, Reach, ResourceId, Run, Step, VertexKind};
-use std::collections::BTreeSet;
+use super::layout::{Commands, Layout, Spot, Steps};
+use crate::{
+    Access, CommandRef, Gap, Hazard, History, HostStep, MemoryId, Misuse, Program, Reach, ResourceId, Run,
+    Step, VertexKind,
+};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How much may still be spent, in operations that an engine takes.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +44,7 @@ impl Open {
 /// One run of a changed program.
 #[derive(Debug)]
 pub(crate) struct Trial {
+    pub(crate) program: Program,
     pub(crate) run: Run,
     pub(crate) gaps: Vec<Open>,
     /// For each host step of the program before, whether its wait was satisfied.
@@ -48,18 +52,18 @@ pub(crate) struct Trial {
 }
 
 /// Everything about a program that makes a difference to its outcomes: gaps, timed-out waits, and the order in
-/// which works arrive, which decides what tracking orders before what.
+/// which works arrive at each memory, which decides which of two conflicting works is the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     gaps: BTreeSet<(GapKey, Hazard, bool)>,
     host: Vec<(u32, bool)>,
     timeouts: usize,
-    arrivals: Vec<Arrival>,
+    arrivals: BTreeMap<MemoryId, Vec<Arrival>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Arrival {
-    Work(crate::CommandRef, u32),
+    Work(CommandRef, u32),
     Host,
     Display,
 }
@@ -93,19 +97,19 @@ impl<'a> Trials<'a> {
     pub(crate) fn run<'c>(&self, changes: impl IntoIterator<Item = &'c Change>) -> Trial {
         let edited = edit(self.layout.program, changes);
         let run = edited.program.run_with(self.history);
-        self.told(&edited, run)
+        self.told(edited, run)
     }
 
-    pub(crate) fn told(&self, edited: &Edited, run: Run) -> Trial {
+    fn told(&self, edited: Edited, run: Run) -> Trial {
         let steps = Steps::of(&edited.program);
         let open = |gap: &Gap| {
-            let (a, b) = self.layout.spots(&steps, edited, gap)?;
+            let (a, b) = self.layout.spots(&steps, &edited, gap)?;
             Some(Open { a, b, gap: *gap })
         };
         let gaps = run.gaps.iter().filter_map(open).collect();
         let before = |(at, done): (&u32, &bool)| Some((edited.steps[*at as usize]?, *done));
         let host = steps.hosts.iter().zip(&run.host).filter_map(before).collect();
-        Trial { run, gaps, host }
+        Trial { program: edited.program, run, gaps, host }
     }
 }
 
@@ -115,23 +119,59 @@ impl Trial {
         self.run.misuse.iter().filter(timed_out).count()
     }
 
-    /// Whether no wait times out that did not before.
+    /// Whether no wait times out that did not before, and nothing else is misused.
     pub(crate) fn keeps_waits_of(&self, before: &Trial) -> bool {
         let kept = |(step, done): &(u32, bool)| !done || self.host.contains(&(*step, true));
-        self.timeouts() <= before.timeouts() && before.host.iter().all(kept)
+        let misuse = self.run.misuse.len() <= before.run.misuse.len();
+        misuse && self.timeouts() <= before.timeouts() && before.host.iter().all(kept)
     }
 
     pub(crate) fn outcome(&self) -> Outcome {
         let reach = |open: &Open| open.gap.reach == Reach::Nothing;
         let gaps = self.gaps.iter().map(|open| (open.key(), open.gap.hazard, reach(open))).collect();
-        let arrival = |kind: VertexKind| match kind {
-            VertexKind::Work { command, part, .. } => Some(Arrival::Work(command, part)),
-            VertexKind::Host { .. } => Some(Arrival::Host),
-            VertexKind::Display { .. } => Some(Arrival::Display),
-            _ => None,
-        };
-        let arrivals = self.run.graph.vertices.iter().filter_map(|vertex| arrival(vertex.kind)).collect();
+        let arrivals = self.arrivals();
         Outcome { gaps, host: self.host.clone(), timeouts: self.timeouts(), arrivals }
+    }
+
+    /// What comes to each memory, in the order in which it arrives.
+    fn arrivals(&self) -> BTreeMap<MemoryId, Vec<Arrival>> {
+        let mut arrivals: BTreeMap<MemoryId, Vec<Arrival>> = BTreeMap::new();
+        let mut arrive = |access: &Access, who: Arrival| {
+            let Some(resource) = self.program.resources.get(access.resource.index()) else { return };
+            let list = arrivals.entry(resource.memory).or_default();
+            if list.last() != Some(&who) {
+                list.push(who);
+            }
+        };
+        let steps = Steps::of(&self.program);
+        let commands = Commands::of(&self.program);
+        for vertex in &self.run.graph.vertices {
+            match vertex.kind {
+                VertexKind::Work { command, part, .. } => {
+                    for access in commands.accesses(command, part) {
+                        arrive(access, Arrival::Work(command, part));
+                    }
+                }
+                VertexKind::Host { step } => {
+                    let at =
+                        steps.hosts.get(step as usize).and_then(|at| self.program.steps.get(*at as usize));
+                    if let Some(Step::Host(HostStep::Access(access) | HostStep::AccessWhenIdle(access))) = at
+                    {
+                        arrive(access, Arrival::Host);
+                    }
+                }
+                VertexKind::Display { present } => {
+                    let at = steps.presents.get(present as usize);
+                    if let Some(Step::Present { drawable }) =
+                        at.and_then(|at| self.program.steps.get(*at as usize))
+                    {
+                        arrive(&Access::whole(*drawable, crate::AccessKind::READ), Arrival::Display);
+                    }
+                }
+                _ => {}
+            }
+        }
+        arrivals
     }
 
     /// How many pairs of works are ordered; nothing for a program that is too large to ask.
