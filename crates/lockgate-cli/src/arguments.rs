@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use lockgate::cpu::Order;
+use lockgate_trace::Target;
 use std::path::PathBuf;
 
 /// GPU programs with Metal's synchronization model, run as weakly ordered as they allow.
@@ -16,20 +17,78 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Runs a program file; checks what it expects and shows what ran when.
     Run(Run),
+    /// Says which order a program file misses, the smallest change, and which synchronization is spare.
+    Check(Check),
+    /// Writes the smallest changes back into a program file.
+    Fix(Fix),
+    /// Explains a kind of finding; without one lists all.
+    Explain {
+        /// Its code, such as `read-after-write`.
+        code: Option<String>,
+    },
     /// Lists the devices of this machine.
     Devices,
 }
 
+/// A program file and what it reads.
 #[derive(Args, Debug)]
-pub(crate) struct Run {
+pub(crate) struct Sources {
     /// The program file (KDL).
     pub(crate) file: PathBuf,
-    /// The device, as `lockgate devices` names it.
-    #[arg(long, default_value = "cpu", value_name = "NAME")]
-    pub(crate) device: String,
     /// Another picture for `image NAME` of the file.
     #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
     pub(crate) input: Vec<(String, PathBuf)>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) sources: Sources,
+    /// How findings are written.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+    /// What orders two commands, `pass.command`, or why nothing does.
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    pub(crate) explain: Vec<String>,
+    /// What the program relies on that other queues do not have: metal4, metal3 or lockgate.
+    #[arg(long, value_parser = target)]
+    pub(crate) model: Option<Target>,
+    /// Looks for no fixes, which takes less time.
+    #[arg(long)]
+    pub(crate) no_advice: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Fix {
+    #[command(flatten)]
+    pub(crate) sources: Sources,
+    /// Shows the changes and writes nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Takes away what is spare, too.
+    #[arg(long)]
+    pub(crate) remove_spare: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// The program, line by line, with findings in place.
+    Listing,
+    /// An array of all findings; docs/FINDINGS.md describes it.
+    Json,
+    /// Annotations of GitHub.
+    Github,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) sources: Sources,
+    /// The device, as `lockgate devices` names it.
+    #[arg(long, default_value = "cpu", value_name = "NAME")]
+    pub(crate) device: String,
     /// Another place for `output NAME` of the file.
     #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
     pub(crate) output: Vec<(String, PathBuf)>,
@@ -49,6 +108,10 @@ fn pair(text: &str) -> Result<(String, PathBuf), String> {
         Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
         _ => Err("it is written NAME=FILE".into()),
     }
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    Target::from_name(text).ok_or_else(|| "it is metal4, metal3 or lockgate".into())
 }
 
 fn order(text: &str) -> Result<Order, String> {

@@ -5,7 +5,7 @@ use crate::{output, report};
 use indicatif::{ProgressBar, ProgressStyle};
 use lockgate::cpu::{CpuBackend, CpuDescriptor, Order};
 use lockgate::{Device, DeviceDescriptor};
-use lockgate_trace::{Diagnostics, Folder, ProgramFile, Progress, timeline};
+use lockgate_trace::{Diagnostics, ProgramFile, Progress, timeline};
 use std::cell::OnceCell;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -34,13 +34,7 @@ impl From<std::io::Error> for Stop {
 }
 
 pub(crate) fn run(arguments: &Run, out: &mut dyn Write) -> Result<ExitCode, Stop> {
-    let path = &arguments.file;
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| Stop::Other(format!("{name}: {error}")))?;
-    let folder = Folder::new(path.parent().unwrap_or(Path::new("")));
-    let add = |folder: Folder, (name, path): &(String, std::path::PathBuf)| folder.with_input(name, path);
-    let folder = arguments.input.iter().fold(folder, add);
-    let file = ProgramFile::parse(&name, &text, &folder).map_err(Stop::Program)?;
+    let file = crate::check::read(&arguments.sources)?;
     check_names(arguments, &file)?;
     let device = device(arguments)?;
     let report = {
@@ -59,7 +53,7 @@ pub(crate) fn run(arguments: &Run, out: &mut dyn Write) -> Result<ExitCode, Stop
         let given = arguments.output.iter().rev().find(|(name, _)| *name == picture.name);
         let path = match given {
             Some((_, path)) => path.clone(),
-            None => path.parent().unwrap_or(Path::new("")).join(&picture.path),
+            None => arguments.sources.file.parent().unwrap_or(Path::new("")).join(&picture.path),
         };
         save(out, &path, &picture.bytes)?;
     }
@@ -90,7 +84,7 @@ fn check_names(arguments: &Run, file: &ProgramFile) -> Result<(), Stop> {
         }
     };
     let outputs: Vec<&str> = file.outputs().map(|(name, _)| name).collect();
-    check("input", &arguments.input, &file.inputs().collect::<Vec<_>>())?;
+    check("input", &arguments.sources.input, &file.inputs().collect::<Vec<_>>())?;
     check("output", &arguments.output, &outputs)
 }
 

@@ -8,13 +8,14 @@
 
 mod check;
 mod diagnostic;
+pub mod findings;
 mod pictures;
 mod program;
 pub mod timeline;
 
 pub use check::{Checked, Repair};
 pub use diagnostic::{Diagnostic, Diagnostics, Source};
-pub use lockgate_sync::CheckOptions;
+pub use lockgate_sync::{CheckOptions, Code, Target};
 pub use program::{
     CommandName, Files, Folder, Names, NoFiles, OutputPicture, ProgramFile, Progress, RunReport, Verdict,
     write,

@@ -122,7 +122,10 @@ impl Message {
 impl std::fmt::Display for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{}", self.head)?;
-        self.lines.iter().try_for_each(|(caption, text)| writeln!(f, "   {caption:<13}  {text}"))
+        self.lines.iter().try_for_each(|(caption, text)| match caption.len() {
+            1 => writeln!(f, "   {caption}  {text}"),
+            _ => writeln!(f, "   {caption:<13}  {text}"),
+        })
     }
 }
 

@@ -38,10 +38,11 @@ impl Checked {
     fn new_name(&self, kind: &str, number: usize) -> String {
         let names = [&self.names.resources, &self.names.queues, &self.names.fences, &self.names.events];
         let used = |name: &String| names.iter().any(|list| list.contains(name));
-        let prefix = ["order", "lockgate-order", "added-order"]
-            .iter()
-            .find(|prefix| !used(&format!("{prefix}-{kind}-{number}")));
-        format!("{}-{kind}-{number}", prefix.unwrap_or(&"new-order"))
+        let mut name = format!("{kind}-{number}");
+        while used(&name) {
+            name.insert_str(0, "added-");
+        }
+        name
     }
 
     /// The kind of the pass that a place is in.
@@ -68,7 +69,7 @@ impl Checked {
     /// Where somebody touches memory.
     pub(super) fn place_of(&self, actor: Actor) -> Option<Place> {
         match actor {
-            Actor::Command(command) => self.program.place_of(command),
+            Actor::Command(command) => self.commands.get(&command).copied(),
             Actor::Host { step } => self.program.step_of_host(step).map(Place::Step),
             Actor::Display { present } => self.program.step_of_present(present).map(Place::Step),
         }

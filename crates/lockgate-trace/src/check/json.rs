@@ -4,7 +4,7 @@
 
 use super::Checked;
 use lockgate_runtime::message::{Describe, extent};
-use lockgate_sync::{Actor, Change, Finding, OrderFound, Place, Region, Severity, Site};
+use lockgate_sync::{Actor, Change, Finding, OrderFound, Place, Region, Severity, Site, Subject};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -143,7 +143,10 @@ impl Checked {
                 Some(gap) => self.place_of(gap.later.actor),
                 None => finding.subject.places().first().copied(),
             };
-            let line = place.and_then(|place| self.line(place)).unwrap_or(1);
+            let line = place
+                .and_then(|place| self.line(place))
+                .or_else(|| self.line_of_resource(finding))
+                .unwrap_or(1);
             let message = self.message(finding);
             let (title, body) =
                 (escaped(finding.code.name(), true), escaped(message.to_string().trim_end(), false));
@@ -154,13 +157,20 @@ impl Checked {
         text
     }
 
+    /// Where the resource is declared that a finding is about.
+    pub(super) fn line_of_resource(&self, finding: &Finding) -> Option<usize> {
+        let Subject::Resource(resource) = &finding.subject else { return None };
+        Some(self.line_at(*self.resources.get(resource.index())?))
+    }
+
     /// The places of a listing: line and finding.
     pub(super) fn lines_of(&self, finding: &Finding) -> Vec<usize> {
         let mut places: Vec<Option<Place>> = finding.subject.places().into_iter().map(Some).collect();
         if let Some(gap) = finding.gap() {
             places.extend([gap.earlier.actor, gap.later.actor].map(|actor| self.place_of(actor)));
         }
-        places.into_iter().flatten().filter_map(|place| self.line(place)).collect()
+        let lines = places.into_iter().flatten().filter_map(|place| self.line(place));
+        lines.chain(self.line_of_resource(finding)).collect()
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod describe;
 mod edit;
+mod explain;
 mod json;
 mod listing;
 mod places;
@@ -14,8 +15,12 @@ pub use edit::Repair;
 
 use crate::{Names, ProgramFile, Source};
 use lockgate_runtime::message::Message;
-use lockgate_sync::{CheckOptions, Finding, Place, Program, Report, Severity, check};
+use lockgate_sync::{
+    CheckOptions, CommandRef, CommitId, Finding, Op, Place, Program, Report, Severity, Step, Target, check,
+    portability,
+};
 use places::Places;
+use std::collections::BTreeMap;
 
 /// A program file with what the checker says of it.
 ///
@@ -36,9 +41,19 @@ pub struct Checked {
     program: Program,
     names: Names,
     places: Places,
+    /// Where the name of each resource stands.
     resources: Vec<usize>,
+    /// Where each command stands in the program.
+    commands: BTreeMap<CommandRef, Place>,
+    /// Where each line begins.
+    lines: Vec<usize>,
     report: Report,
 }
+
+/// A text tells so many different findings in full, and counts the others.
+const TOLD_MAX: usize = 100;
+/// Of one fix, so many further findings in a line each.
+const ALSO_MAX: usize = 8;
 
 impl ProgramFile {
     /// Checks the program.
@@ -48,11 +63,41 @@ impl ProgramFile {
         self.checked(program, names, report)
     }
 
+    /// What the program relies on that another generation of queues does not have. Hazards that it has anyway are
+    /// not repeated.
+    pub fn check_portability(&self, target: Target) -> Checked {
+        let (program, names) = self.model();
+        let mut report = Report::default();
+        report.findings = portability(&program, target);
+        self.checked(program, names, report)
+    }
+
     fn checked(&self, program: Program, names: Names, report: Report) -> Checked {
         let places = Places::of(self, &program);
         let resources = self.resources.iter().map(|resource| resource.span.start).collect();
-        Checked { source: self.source().clone(), program, names, places, resources, report }
+        let commands = command_places(&program);
+        let newlines = self.source().text().match_indices('\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(newlines).collect();
+        Checked { source: self.source().clone(), program, names, places, resources, commands, lines, report }
     }
+}
+
+fn command_places(program: &Program) -> BTreeMap<CommandRef, Place> {
+    let commits = (0..).zip(&program.steps).filter_map(|(at, step)| match step {
+        Step::Commit { buffers, .. } => Some((at, buffers)),
+        _ => None,
+    });
+    let mut places = BTreeMap::new();
+    for (commit, (step, buffers)) in (0..).map(CommitId).zip(commits) {
+        for (buffer, recording) in (0..).zip(buffers) {
+            for (op, operation) in (0..).zip(recording.ops()) {
+                if let Op::Command { command, .. } = *operation {
+                    places.insert(CommandRef { commit, buffer, command }, Place::Op { step, buffer, op });
+                }
+            }
+        }
+    }
+    places
 }
 
 impl Checked {
@@ -71,29 +116,53 @@ impl Checked {
         Message::of(finding, &self.report, self)
     }
 
-    /// All findings as text. Hazards between the same two commands of the file that a loop of passes repeats are
-    /// told once, with their number.
+    /// All findings as text. Of those that one fix closes, the first is told in full and the others in a line each;
+    /// what says the same several times is told once, with its number.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        let mut told: Vec<(Message, usize)> = Vec::new();
-        let mut known = std::collections::BTreeMap::new();
-        for finding in &self.report.findings {
-            let message = self.message(finding);
-            let at = *known.entry(message.to_string()).or_insert(told.len());
-            match told.get_mut(at) {
-                Some((_, count)) => *count += 1,
-                None => told.push((message, 1)),
+        let mut left = TOLD_MAX;
+        for group in self.groups() {
+            let Some(((first, count), rest)) = group.split_first() else { continue };
+            if left == 0 {
+                continue;
             }
-        }
-        for (message, count) in told {
-            text.push_str(&message.to_string());
-            if count > 1 {
-                text.push_str(&format!("   ({count} times)\n"));
+            left -= 1;
+            text.push_str(&first.to_string());
+            text.push_str(&times("   ", *count));
+            for (message, count) in rest.iter().take(ALSO_MAX) {
+                text.push_str(&format!("   also  {}\n{}", message.head, times("         ", *count)));
+            }
+            if let Some(more) = rest.len().checked_sub(ALSO_MAX).filter(|more| *more > 0) {
+                text.push_str(&format!("   also  {} more; --format json lists all\n", more));
             }
             text.push('\n');
         }
+        if left == 0 {
+            text.push_str("there is more; --format json lists all\n\n");
+        }
         text.push_str(&self.summary());
         text
+    }
+
+    /// The findings by fix, each with how often it says the same.
+    fn groups(&self) -> Vec<Vec<(Message, usize)>> {
+        let mut groups: Vec<Vec<(Message, usize)>> = Vec::new();
+        let mut of_fix = BTreeMap::new();
+        let mut known = BTreeMap::new();
+        for finding in &self.report.findings {
+            let message = self.message(finding);
+            let next = groups.len();
+            let group = finding.fix.map_or(next, |fix| *of_fix.entry(fix).or_insert(next));
+            let (group, at) = *known.entry(message.to_string()).or_insert_with(|| {
+                if group == next {
+                    groups.push(Vec::new());
+                }
+                groups[group].push((message, 0));
+                (group, groups[group].len() - 1)
+            });
+            groups[group][at].1 += 1;
+        }
+        groups
     }
 
     /// How much was found, in a line, and what was not looked at.
@@ -129,8 +198,13 @@ impl Checked {
     }
 
     fn line_at(&self, at: usize) -> usize {
-        1 + self.source.text().get(..at).map_or(0, |before| before.matches('\n').count())
+        self.lines.partition_point(|start| *start <= at)
     }
+}
+
+/// How often something was found, if more than once.
+fn times(indent: &str, count: usize) -> String {
+    if count > 1 { format!("{indent}({count} times)\n") } else { String::new() }
 }
 
 fn plural(number: usize, what: &str) -> String {
