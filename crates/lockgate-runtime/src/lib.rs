@@ -19,6 +19,7 @@ mod format;
 mod heap;
 mod library;
 pub mod null;
+mod observe;
 mod queue;
 mod residency;
 mod sampler;
@@ -41,6 +42,11 @@ pub use heap::{Heap, HeapDescriptor, HeapType};
 pub use library::{BindingKind, ComputePipeline, Library, ReflectedBinding, Reflection, ShaderModule};
 pub use lockgate_sync::{
     Barrier, BarrierScope, HazardTrackingMode, Model, RenderStages, Stages, VisibilityOptions,
+};
+pub use observe::{
+    ByteSet, ConflictSide, DispatchRace, OBSERVED_MAX, Observation, Observe, ObservedAccess, ObservedCommand,
+    ObservedKind, ObservedPart, ObservedResource, ObservedSpace, OutOfBounds, RaceSide, SourcePlace,
+    UninitializedRead, Verdict,
 };
 pub use queue::{CommandQueue, CommandQueueDescriptor, Commit, CommitFeedback};
 pub use residency::ResidencySet;
