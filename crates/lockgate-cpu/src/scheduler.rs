@@ -7,6 +7,7 @@
 
 use crate::execute::{Dispatch, Job, prepare};
 use crate::graph::{InFlight, Notice, ReadyWork};
+use crate::observe::Log;
 use crate::watchdog::{Slot, Watchdog};
 use crate::{CpuDescriptor, Order};
 use lockgate_runtime::backend::{Observer, Submission};
@@ -28,6 +29,8 @@ pub(crate) struct Scheduler {
     news: AtomicU64,
     closing: AtomicBool,
     pub(crate) observer: OnceLock<Arc<dyn Observer>>,
+    /// What commands touch, if that is recorded.
+    pub(crate) log: OnceLock<Log>,
     order: Order,
     threads: u64,
     pub(crate) max_threadgroups: u32,
@@ -62,6 +65,7 @@ impl Scheduler {
             news: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             observer: OnceLock::new(),
+            log: OnceLock::new(),
             order: descriptor.order.clone(),
             threads: descriptor.threads() as u64,
             max_threadgroups,
@@ -209,17 +213,19 @@ impl Scheduler {
         let start = self.opened.elapsed();
         match next {
             Next::Help(dispatch) => self.run_chunks(&dispatch, slot, worker, start),
-            Next::Work(work) => match prepare(work.clone(), self.threads, self.max_threadgroups) {
-                Job::Done(result) => self.end(&work, worker, start, result),
-                Job::Dispatch(dispatch) => {
-                    let dispatch: Arc<Dispatch> = Arc::from(dispatch);
-                    if dispatch.is_shared() && self.is_free() {
-                        self.lock().shared.push(dispatch.clone());
-                        self.announce(2);
+            Next::Work(work) => {
+                match prepare(work.clone(), self.threads, self.max_threadgroups, self.log.get()) {
+                    Job::Done(result) => self.end(&work, worker, start, result),
+                    Job::Dispatch(dispatch) => {
+                        let dispatch: Arc<Dispatch> = Arc::from(dispatch);
+                        if dispatch.is_shared() && self.is_free() {
+                            self.lock().shared.push(dispatch.clone());
+                            self.announce(2);
+                        }
+                        self.run_chunks(&dispatch, slot, worker, start);
                     }
-                    self.run_chunks(&dispatch, slot, worker, start);
                 }
-            },
+            }
         }
     }
 
@@ -236,6 +242,7 @@ impl Scheduler {
             self.lock().shared.retain(|other| !Arc::ptr_eq(other, dispatch));
         }
         if last {
+            self.log.get().into_iter().for_each(|log| dispatch.tell(log));
             let failure = dispatch.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
             let result = failure.map_or(Ok(()), Err);
             self.end(&dispatch.work, worker, began, result);

@@ -21,6 +21,7 @@ mod number;
 mod reflect;
 mod sample;
 pub mod texel;
+pub mod watch;
 
 use std::{borrow::Cow, ops::Range};
 
@@ -137,6 +138,35 @@ impl Kernel {
         }
     }
 
+    /// Runs workgroups as [`Self::run`] does and records all that they touch. Only the interpreter records; a kernel of
+    /// machine code fails.
+    ///
+    /// # Safety
+    /// As for [`Self::run`].
+    pub unsafe fn watch(
+        &self,
+        launch: &Launch<'_>,
+        groups: Range<u64>,
+        recorder: &mut watch::Recorder,
+    ) -> Outcome {
+        if let Err(message) = reflect::check(self.slots(), launch) {
+            return Outcome::Failed(message);
+        }
+        match &self.runner {
+            // SAFETY: the caller's promise.
+            Runner::Interpreter(program) => unsafe { program.run(launch, groups, Some(recorder)) },
+            Runner::Jit(_) => Outcome::Failed("machine code does not record".into()),
+        }
+    }
+
+    /// Bytes of the smallest scalar that its module names, at most 4: what a record has to tell apart.
+    pub fn smallest_scalar(&self) -> u32 {
+        match &self.runner {
+            Runner::Interpreter(program) => program.smallest_scalar(),
+            Runner::Jit(_) => 4,
+        }
+    }
+
     /// Runs the workgroups whose linear index (x fastest) is in `groups`. Threads may run disjoint ranges of one launch
     /// at the same time.
     ///
@@ -154,7 +184,7 @@ impl Kernel {
         }
         match &self.runner {
             // SAFETY: the caller's promise.
-            Runner::Interpreter(program) => unsafe { program.run(launch, groups) },
+            Runner::Interpreter(program) => unsafe { program.run(launch, groups, None) },
             // SAFETY: the caller's promise.
             Runner::Jit(code) => unsafe { code.run(launch, groups) },
         }

@@ -45,14 +45,18 @@ pub enum ObservedKind {
     Read,
     /// A store.
     Write,
-    /// An atomic operation.
+    /// An atomic load.
+    AtomicLoad,
+    /// Any other atomic operation.
     Atomic,
 }
 
 impl ObservedKind {
     /// Whether accesses of the two kinds to one byte need an order.
     pub fn conflicts(self, other: ObservedKind) -> bool {
-        self != other || self == ObservedKind::Write
+        use ObservedKind as K;
+        let both = |one: [K; 2]| one.contains(&self) && one.contains(&other);
+        !both([K::Read, K::AtomicLoad]) && !both([K::AtomicLoad, K::Atomic])
     }
 }
 
@@ -61,6 +65,7 @@ impl fmt::Display for ObservedKind {
         f.write_str(match self {
             ObservedKind::Read => "read",
             ObservedKind::Write => "write",
+            ObservedKind::AtomicLoad => "atomic load",
             ObservedKind::Atomic => "atomic",
         })
     }

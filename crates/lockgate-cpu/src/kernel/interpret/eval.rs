@@ -122,12 +122,13 @@ impl<'a> Machine<'a> {
             Expression::AccessIndex { base, index } => self.access_part(base, index, lane)?,
             Expression::FunctionArgument(index) => frame.arguments[lane][index as usize].clone(),
             Expression::GlobalVariable(variable) => self.global(variable)?,
-            Expression::LocalVariable(variable) => Value::Pointer(Pointer {
-                root: Root::Local { depth: self.frames.len() - 1, variable: variable.index() },
-                offset: 0,
-                inside: true,
-            }),
-            Expression::Load { pointer } => self.load(pointer, lane)?,
+            Expression::LocalVariable(variable) => {
+                let root = Root::Local { depth: self.frames.len() - 1, variable: variable.index() };
+                Value::Pointer(Pointer::to(root, 0))
+            }
+            Expression::Load { pointer } => {
+                self.load(pointer, frame.function.expressions.get_span(handle), lane)?
+            }
             Expression::ImageSample { .. } | Expression::ImageLoad { .. } | Expression::ImageQuery { .. } => {
                 Value::Data(self.image_expression(handle, lane)?)
             }
@@ -202,9 +203,9 @@ impl<'a> Machine<'a> {
             AddressSpace::WorkGroup => Root::Shared,
             AddressSpace::Private => Root::Private,
             AddressSpace::Immediate => Root::Immediates,
-            _ => return Ok(Value::Pointer(Pointer { root: Root::Slot(place), offset: 0, inside: true })),
+            _ => return Ok(Value::Pointer(Pointer::to(Root::Slot(place), 0))),
         };
-        Ok(Value::Pointer(Pointer { root, offset: place.into(), inside: true }))
+        Ok(Value::Pointer(Pointer::to(root, place.into())))
     }
 
     /// An index as an unsigned number; negative ones are out of range of everything.
@@ -229,6 +230,7 @@ impl<'a> Machine<'a> {
             Value::Pointer(pointer) => Value::Pointer(Pointer {
                 offset: pointer.offset + chosen * u64::from(elements.stride),
                 inside: pointer.inside && index < count,
+                beyond: if index < count { pointer.beyond } else { (index, count) },
                 ..pointer
             }),
             value => slice(&value, chosen as usize * elements.leaves, elements.leaves)?,
