@@ -73,21 +73,24 @@ fn main() -> std::io::Result<()> {
         let fast = time(Engine::Jit, Lanes::Four, 50).unwrap_or(f64::NAN);
         let scalar = time(Engine::Jit, Lanes::One, 50).unwrap_or(f64::NAN);
         let interpreter = time(Engine::Interpreter, Lanes::One, 2).unwrap_or(f64::NAN);
-        let watched = compile(source, Engine::Interpreter, Lanes::One).map(|kernel| {
-            best(2, || {
+        let watch = |engine, lanes, rounds| {
+            let kernel = compile(source, engine, lanes)?;
+            Some(best(rounds, || {
                 let mut recorder = Recorder::new(launch.grid, [64, 1, 1], Vec::new(), 4);
                 // SAFETY: as above.
                 drop(unsafe { kernel.watch(&launch, groups.clone(), &mut recorder) });
-            })
-        });
-        let watched = watched.unwrap_or(f64::NAN);
+            }))
+        };
+        let slow = watch(Engine::Interpreter, Lanes::One, 2).unwrap_or(f64::NAN);
+        let watched = watch(Engine::Jit, Lanes::Watched, 10).unwrap_or(f64::NAN);
         let each = 1e9 / f64::from(GROUPS * 64);
         writeln!(
             out,
-            "{name}: fast {:.2} ns, scalar {:.2} ns, interpreter {:.0} ns, observed {:.0} ns an invocation: {:.0} times scalar, {:.0} times fast",
+            "{name}: fast {:.2} ns, scalar {:.2} ns, interpreter {:.0} ns, observed by it {:.0} ns, by machine code {:.1} ns an invocation: {:.1} times scalar, {:.1} times fast",
             fast * each,
             scalar * each,
             interpreter * each,
+            slow * each,
             watched * each,
             watched / scalar,
             watched / fast,

@@ -213,14 +213,21 @@ impl Backend for CpuBackend {
 
     fn create_compute_pipeline(&self, source: &ComputePipelineSource<'_>) -> Result<Native> {
         let observed = self.scheduler.log.get().is_some();
+        let (engine, lanes) = match (observed, self.engine, self.lanes) {
+            // What machine code cannot tell, the interpreter can.
+            (true, Engine::Jit, _) => (Engine::Auto, Lanes::Watched),
+            (true, engine, _) => (engine, Lanes::Watched),
+            // Nobody is there to be told.
+            (false, engine, Lanes::Watched) => (engine, Lanes::One),
+            (false, engine, lanes) => (engine, lanes),
+        };
         let kernel = Kernel::new(&KernelDescriptor {
             module: &source.module.module,
             info: &source.module.info,
             entry_point: source.entry_point,
             constants: source.constants,
-            // Only the interpreter records.
-            engine: if observed { Engine::Interpreter } else { self.engine },
-            lanes: self.lanes,
+            engine,
+            lanes,
         });
         let kernel = kernel.map_err(|error| {
             let kind = if error.feature().is_some() { ErrorKind::Unsupported } else { ErrorKind::Kernel };

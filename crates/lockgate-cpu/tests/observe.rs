@@ -3,6 +3,7 @@
 #[path = "kernel/generate.rs"]
 mod generate;
 
+use lockgate_cpu::kernel::Engine;
 use lockgate_cpu::{CpuBackend, CpuDescriptor, Order};
 use lockgate_runtime::*;
 use lockgate_sync::{CommandRef, CommitId};
@@ -14,15 +15,19 @@ struct Scene {
     library: Library,
 }
 
-fn device() -> Device {
-    let cpu = CpuDescriptor { order: Order::Recording, ..Default::default() };
+fn device(engine: Engine) -> Device {
+    let cpu = CpuDescriptor { order: Order::Recording, engine, ..Default::default() };
     let descriptor = DeviceDescriptor { observe: Observe::Accesses, ..Default::default() };
     Device::open(Box::new(CpuBackend::new(&cpu).unwrap()), descriptor).unwrap()
 }
 
 impl Scene {
     fn new(source: &str) -> Scene {
-        let device = device();
+        Scene::on(Engine::Auto, source)
+    }
+
+    fn on(engine: Engine, source: &str) -> Scene {
+        let device = device(engine);
         let queue = device.new_command_queue(&Default::default()).unwrap();
         let allocator = device.new_command_allocator("test");
         let library = match device.new_library(source) {
@@ -66,10 +71,35 @@ impl Scene {
 }
 
 /// Runs `main` of a source on a buffer `data` at binding 0, in two workgroups.
+///
+/// Machine code and the interpreter tell the same, but for the order of invocations.
 fn observe(source: &str, size: u64) -> Observation {
-    let scene = Scene::new(source);
-    let data = scene.buffer(size);
-    scene.dispatch(&[("main", 2)], &scene.table(&[(0, &data)]))
+    let [one, two] = [Engine::Auto, Engine::Interpreter].map(|engine| {
+        let scene = Scene::on(engine, source);
+        let data = scene.buffer(size);
+        scene.dispatch(&[("main", 2)], &scene.table(&[(0, &data)]))
+    });
+    assert_eq!(gist(&one), gist(&two), "{source}");
+    two
+}
+
+/// What does not depend on the order in which invocations run.
+fn gist(of: &Observation) -> impl PartialEq + std::fmt::Debug + use<> {
+    let accesses = of.commands.iter().flat_map(|command| &command.accesses);
+    let mut touched: Vec<_> = accesses
+        .map(|access| (access.place, access.kind, access.resource, access.part, access.bytes.clone()))
+        .collect();
+    touched.sort_by_key(|access| (access.0, access.1, access.2));
+    let mut beyond: Vec<_> = of
+        .out_of_bounds
+        .iter()
+        .map(|entry| (entry.place, entry.kind, entry.variable.clone(), entry.length, entry.count))
+        .collect();
+    beyond.sort();
+    let mut nothing: Vec<_> =
+        of.uninitialized.iter().map(|read| (read.place, read.variable.clone(), read.count)).collect();
+    nothing.sort();
+    (touched, beyond, nothing, of.races.is_empty(), of.truncated)
 }
 
 const DATA: &str = "@group(0) @binding(0) var<storage, read_write> data: array<u32>;
@@ -434,12 +464,18 @@ fn generated_kernels_touch_what_they_declare_and_do_not_race() {
             (seed >> 40) as u8
         };
         let source = generate::kernel(&(0..120).map(byte).collect::<Vec<u8>>());
-        let scene = Scene::new(&source);
-        let sizes = [4 * 200, 16 * 200, 16 * 200, 16 * 200, 4 * 200, 32];
-        let buffers = sizes.map(|size| scene.buffer(size));
-        let bindings: Vec<_> = buffers.iter().enumerate().map(|(at, buffer)| (at as u32, buffer)).collect();
-        let observation = scene.dispatch(&[("main", 3)], &scene.table(&bindings));
+        let run = |engine| {
+            let scene = Scene::on(engine, &source);
+            let sizes = [4 * 200, 16 * 200, 16 * 200, 16 * 200, 4 * 200, 32];
+            let buffers = sizes.map(|size| scene.buffer(size));
+            let bindings: Vec<_> =
+                buffers.iter().enumerate().map(|(at, buffer)| (at as u32, buffer)).collect();
+            let observation = scene.dispatch(&[("main", 3)], &scene.table(&bindings));
+            (scene, buffers, observation)
+        };
+        let (scene, buffers, observation) = run(Engine::Auto);
         assert_eq!(observation.races, [], "{source}");
+        assert_eq!(gist(&observation), gist(&run(Engine::Interpreter).2), "{source}");
         let reflection = scene.library.reflect("main").unwrap();
         for access in &observation.command(command(0)).unwrap().accesses {
             let at = buffers.iter().position(|buffer| buffer.key() == access.resource).unwrap();

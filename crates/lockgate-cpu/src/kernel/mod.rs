@@ -69,6 +69,8 @@ pub enum Lanes {
     /// Four neighbours in x, one in each quarter of a vector register. Kernels for which that does not work run one
     /// after the other.
     Four,
+    /// One after the other, telling a recorder: for [`Kernel::watch`] alone.
+    Watched,
 }
 
 /// A compiled kernel. Immutable; share it in an `Arc`.
@@ -138,8 +140,8 @@ impl Kernel {
         }
     }
 
-    /// Runs workgroups as [`Self::run`] does and records all that they touch. Only the interpreter records; a kernel of
-    /// machine code fails.
+    /// Runs workgroups as [`Self::run`] does and records all that they touch. Machine code has to be made for it, with
+    /// [`Lanes::Watched`], or fails.
     ///
     /// # Safety
     /// As for [`Self::run`].
@@ -155,7 +157,8 @@ impl Kernel {
         match &self.runner {
             // SAFETY: the caller's promise.
             Runner::Interpreter(program) => unsafe { program.run(launch, groups, Some(recorder)) },
-            Runner::Jit(_) => Outcome::Failed("machine code does not record".into()),
+            // SAFETY: the caller's promise.
+            Runner::Jit(code) => unsafe { code.run(launch, groups, Some(recorder)) },
         }
     }
 
@@ -186,7 +189,7 @@ impl Kernel {
             // SAFETY: the caller's promise.
             Runner::Interpreter(program) => unsafe { program.run(launch, groups, None) },
             // SAFETY: the caller's promise.
-            Runner::Jit(code) => unsafe { code.run(launch, groups) },
+            Runner::Jit(code) => unsafe { code.run(launch, groups, None) },
         }
     }
 }

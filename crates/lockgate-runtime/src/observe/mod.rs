@@ -296,7 +296,7 @@ pub struct OutOfBounds {
     pub kind: ObservedKind,
     /// Where in the WGSL.
     pub place: Option<SourcePlace>,
-    /// The index of the first occurrence; a negative one as `u64::MAX`.
+    /// The index of the first occurrence; a negative one as the bits of its type.
     pub index: u64,
     /// How many elements (or texels along the axis) there are.
     pub length: u64,

@@ -116,8 +116,9 @@ impl<'a> Machine<'a> {
                 Value::Data(chosen.collect())
             }
             Expression::Access { base, index } => {
+                let bits = self.value(index, lane)?.first()?;
                 let index = self.index(index, lane)?;
-                self.access(base, index, lane)?
+                self.access(base, (index, bits), lane)?
             }
             Expression::AccessIndex { base, index } => self.access_part(base, index, lane)?,
             Expression::FunctionArgument(index) => frame.arguments[lane][index as usize].clone(),
@@ -214,8 +215,13 @@ impl<'a> Machine<'a> {
         Ok(u64::try_from(num.int(self.value(index, lane)?.first()?)).unwrap_or(u64::MAX))
     }
 
-    /// A part of `base` chosen by an index that may be out of range.
-    fn access(&self, base: Handle<Expression>, index: u64, lane: usize) -> Result<Value, Fault> {
+    /// A part of `base` chosen by an index, also given as its bits, that may be out of range.
+    fn access(
+        &self,
+        base: Handle<Expression>,
+        (index, bits): (u64, u64),
+        lane: usize,
+    ) -> Result<Value, Fault> {
         let module = &self.program.module;
         let elements = layout::elements(module, self.inner(base)?)
             .ok_or_else(|| Fault::failed("an index into this type"))?;
@@ -230,7 +236,7 @@ impl<'a> Machine<'a> {
             Value::Pointer(pointer) => Value::Pointer(Pointer {
                 offset: pointer.offset + chosen * u64::from(elements.stride),
                 inside: pointer.inside && index < count,
-                beyond: if index < count { pointer.beyond } else { (index, count) },
+                beyond: if index < count { pointer.beyond } else { (bits, count) },
                 ..pointer
             }),
             value => slice(&value, chosen as usize * elements.leaves, elements.leaves)?,
@@ -242,7 +248,7 @@ impl<'a> Machine<'a> {
         let module = &self.program.module;
         let inner = self.inner(base)?;
         if layout::elements(module, inner).is_some_and(|elements| elements.count.is_none()) {
-            return self.access(base, index.into(), lane);
+            return self.access(base, (index.into(), index.into()), lane);
         }
         let (offset, leaf) =
             layout::part(module, inner, index).ok_or_else(|| Fault::failed("a part of this type"))?;

@@ -174,9 +174,11 @@ impl Recorder {
         &self.races
     }
 
-    /// The reads of bytes that nothing has written.
-    pub fn reads_of_nothing(&self) -> &[Remark] {
-        &self.reads_of_nothing
+    /// The reads of bytes that nothing has written. Where a place races, it depends on the order in which invocations
+    /// ran whether a write had come before; the race says it all.
+    pub fn reads_of_nothing(&self) -> impl Iterator<Item = &Remark> {
+        let races = |site: u16| self.races.iter().any(|race| race.sites.contains(&site));
+        self.reads_of_nothing.iter().filter(move |remark| !races(remark.site))
     }
 
     /// The indices out of range.
@@ -206,6 +208,11 @@ impl Recorder {
     /// it looks at them.
     pub(super) fn touch(&mut self, at: &At<'_>, address: u64, bytes: u32, changed: bool) {
         let site = self.site(at);
+        self.touch_at(site, at, address, bytes, changed);
+    }
+
+    /// The same for the number of a place.
+    pub(super) fn touch_at(&mut self, site: u16, at: &At<'_>, address: u64, bytes: u32, changed: bool) {
         let workgroup = at.space == Space::Workgroup;
         let epoch = self.epochs[usize::from(workgroup)];
         let invocation = self.group * self.group_size + at.lane + 1;
@@ -247,7 +254,8 @@ impl Recorder {
         self.fresh.get(slot as usize).is_some_and(|fresh| fresh.contains(address))
     }
 
-    fn site(&mut self, at: &At<'_>) -> u16 {
+    /// The number of a place.
+    pub(super) fn site(&mut self, at: &At<'_>) -> u16 {
         let key = (at.span.to_range(), at.kind, at.space);
         if let Some(number) = self.numbers.get(&key) {
             return *number;

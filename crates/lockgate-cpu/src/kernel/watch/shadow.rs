@@ -116,12 +116,13 @@ pub(super) struct Pages<T> {
     shift: u32,
     places: HashMap<u64, usize>,
     pages: Vec<(u64, Box<[T]>)>,
-    last: (u64, usize),
+    /// Where pages were found lately.
+    near: [(u64, usize); 8],
 }
 
 impl<T: Copy + Default> Pages<T> {
     pub(super) fn new(shift: u32) -> Pages<T> {
-        Pages { shift, places: HashMap::new(), pages: Vec::new(), last: (u64::MAX, 0) }
+        Pages { shift, places: HashMap::new(), pages: Vec::new(), near: [(u64::MAX, 0); 8] }
     }
 
     fn split(&self, address: u64) -> (u64, usize) {
@@ -131,20 +132,22 @@ impl<T: Copy + Default> Pages<T> {
 
     pub(super) fn get_mut(&mut self, address: u64) -> &mut T {
         let (page, at) = self.split(address);
-        if self.last.0 != page {
+        let near = (page % 8) as usize;
+        if self.near[near].0 != page {
             let next = self.pages.len();
             let place = *self.places.entry(page).or_insert(next);
             if place == next {
                 self.pages.push((page, vec![T::default(); PAGE as usize].into_boxed_slice()));
             }
-            self.last = (page, place);
+            self.near[near] = (page, place);
         }
-        &mut self.pages[self.last.1].1[at]
+        &mut self.pages[self.near[near].1].1[at]
     }
 
     pub(super) fn get(&self, address: u64) -> Option<&T> {
         let (page, at) = self.split(address);
-        let place = *self.places.get(&page)?;
+        let (known, place) = self.near[(page % 8) as usize];
+        let place = if known == page { place } else { *self.places.get(&page)? };
         self.pages.get(place).map(|(_, cells)| &cells[at])
     }
 
