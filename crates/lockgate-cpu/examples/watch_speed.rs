@@ -76,7 +76,8 @@ fn main() -> std::io::Result<()> {
         let watch = |engine, lanes, rounds| {
             let kernel = compile(source, engine, lanes)?;
             Some(best(rounds, || {
-                let mut recorder = Recorder::new(launch.grid, [64, 1, 1], Vec::new(), 4);
+                let mut recorder =
+                    Recorder::new(launch.grid, [64, 1, 1], Vec::new(), 4).with_quiet(vec![true, false]);
                 // SAFETY: as above.
                 drop(unsafe { kernel.watch(&launch, groups.clone(), &mut recorder) });
             }))

@@ -6,7 +6,7 @@
 use crate::execute::Pipeline;
 use crate::graph::ReadyWork;
 use crate::kernel::watch::{Recorder, Site, Space};
-use crate::kernel::{Binding, Kernel};
+use crate::kernel::{Binding, Kernel, SlotKind};
 use crate::memory::Span;
 use crate::resource::{Buffer, Home, Texture, native};
 use lockgate_runtime::backend::{self, Command, Grid, Native, RowLayout, SubmittedBuffer, TextureSpan};
@@ -379,6 +379,24 @@ fn push<T>(list: &mut Vec<T>, entry: T, truncated: &mut bool) {
     }
 }
 
+/// For each slot, whether it is a buffer whose bytes no binding can write.
+fn quiet(kernel: &Kernel, bindings: &[Binding]) -> Vec<bool> {
+    let range = |binding: &Binding| match binding {
+        Binding::Buffer(buffer) => Some((buffer.ptr as u64, buffer.ptr as u64 + buffer.len)),
+        _ => None,
+    };
+    let slots = || kernel.slots().iter().zip(bindings);
+    let writable = slots().filter(|(slot, _)| match slot.kind {
+        SlotKind::Buffer { writable, .. } | SlotKind::Texture { writable, .. } => writable,
+        SlotKind::Sampler => false,
+    });
+    // Where a texture is written, its memory may be anywhere.
+    let written: Option<Vec<(u64, u64)>> = writable.map(|(_, binding)| range(binding)).collect();
+    let Some(written) = written else { return vec![false; bindings.len()] };
+    let apart = |own: (u64, u64)| written.iter().all(|other| own.1 <= other.0 || other.1 <= own.0);
+    slots().map(|(_, binding)| range(binding).is_some_and(apart)).collect()
+}
+
 /// A recorder for a dispatch.
 pub(crate) fn recorder(
     kernel: &Kernel,
@@ -409,5 +427,5 @@ pub(crate) fn recorder(
         let missing = touched.home.written.missing(touched.home.range());
         *fresh = missing.shifted(touched.home.memory.address());
     }
-    Ok(Recorder::new(grid, size, fresh, granule))
+    Ok(Recorder::new(grid, size, fresh, granule).with_quiet(quiet(kernel, bindings)))
 }

@@ -26,7 +26,8 @@ impl Machine<'_> {
         })
     }
 
-    /// One scalar behind a pointer. `changed` as [`Recorder::touch`] takes it.
+    /// One scalar behind a pointer: whether it is the first of the access, and `changed` as [`Recorder::touch`] takes
+    /// it.
     pub(super) fn observe(
         &self,
         span: Span,
@@ -34,7 +35,7 @@ impl Machine<'_> {
         place: Pointer,
         leaf: Leaf,
         lane: usize,
-        changed: bool,
+        (first, changed): (bool, bool),
     ) {
         let space = match place.root {
             Root::Slot(slot) => Space::Slot(slot),
@@ -44,7 +45,9 @@ impl Machine<'_> {
         };
         self.record(span, kind, space, &|| self.variable(place), lane, |recorder, at| {
             if !place.inside {
-                recorder.out_of_bounds(at, place.beyond.0, place.beyond.1);
+                if first {
+                    recorder.out_of_bounds(at, place.beyond.0, place.beyond.1);
+                }
                 if kind != ObservedKind::Read && kind != ObservedKind::AtomicLoad {
                     return;
                 }
@@ -110,8 +113,7 @@ impl Machine<'_> {
         act: impl FnOnce(&mut Recorder, &At<'_>),
     ) {
         let Some(recorder) = &self.recorder else { return };
-        let invocation = self.global_id(lane);
-        let at = At { span, kind, space, variable, lane: lane as u32, invocation };
+        let at = At { span, kind, space, variable, lane: lane as u32 };
         act(&mut recorder.borrow_mut(), &at);
     }
 

@@ -36,7 +36,9 @@ impl Machine<'_> {
         if self.recorder.is_some() {
             let kind = if self.is_atomic(pointer)? { ObservedKind::AtomicLoad } else { ObservedKind::Read };
             let leaves = self.pointee(pointer)?;
-            leaves.iter().for_each(|leaf| self.observe(span, kind, place, *leaf, lane, false));
+            leaves.iter().enumerate().for_each(|(number, leaf)| {
+                self.observe(span, kind, place, *leaf, lane, (number == 0, false));
+            });
         }
         let read = |leaf: &Leaf| self.read(place, *leaf, lane);
         Ok(Value::Data(self.pointee(pointer)?.iter().map(read).collect::<Result<Data, _>>()?))
@@ -51,11 +53,11 @@ impl Machine<'_> {
         let place = self.value(pointer, lane)?.pointer()?;
         let value = self.value(value, lane)?;
         let atomic = self.recorder.is_some() && self.is_atomic(pointer)?;
-        for (leaf, bits) in self.pointee(pointer)?.iter().zip(value.data()?) {
+        for (number, (leaf, bits)) in self.pointee(pointer)?.iter().zip(value.data()?).enumerate() {
             if self.recorder.is_some() {
                 let kind = if atomic { ObservedKind::Atomic } else { ObservedKind::Write };
                 let changed = !atomic && place.inside && self.read(place, *leaf, lane)? != *bits;
-                self.observe(self.statement, kind, place, *leaf, lane, changed);
+                self.observe(self.statement, kind, place, *leaf, lane, (number == 0, changed));
             }
             self.write(place, *leaf, lane, *bits)?;
         }
@@ -127,7 +129,7 @@ impl Machine<'_> {
             AtomicFunction::Exchange { compare: Some(compare) } => Some(self.value(compare, lane)?.first()?),
             _ => None,
         };
-        self.observe(self.statement, ObservedKind::Atomic, place, leaf, lane, true);
+        self.observe(self.statement, ObservedKind::Atomic, place, leaf, lane, (true, true));
         let change = |old| changed(fun, leaf.num, old, operand, compare);
         let old = match place.root {
             _ if !place.inside => 0,

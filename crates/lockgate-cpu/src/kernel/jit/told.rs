@@ -1,20 +1,19 @@
 //! How machine code tells a recorder what an invocation touches.
 //!
-//! Code for [`Lanes::Watched`](super::Lanes) runs one invocation at a time and calls [`touched`] before each scalar that
-//! it reads or writes, and [`barrier`] once for the workgroup. Deliberately absent: texels, for which the interpreter
+//! Code for [`Lanes::Watched`](super::Lanes) runs one invocation at a time and calls [`touched`] before each access, and [`barrier`] once for the workgroup. Deliberately absent: texels, for which the interpreter
 //! stands in. Tested by `tests/observe.rs` against the interpreter's record.
 
-use cranelift_codegen::ir::{InstBuilder, types};
+use cranelift_codegen::ir::{Block, InstBuilder, StackSlotData, StackSlotKind, Value, types};
 use lockgate_runtime::ObservedKind;
 use naga::{AddressSpace, Span};
 
 use super::{
     super::{
-        group_at, memory,
+        memory,
         watch::{At, Recorder, Space},
     },
-    code::{Context, Emitter, context},
-    ir::{Bound, Id, Memory, Place, Program, Site},
+    code::{Context, Emitter, NONE, context},
+    ir::{Id, Memory, Place, Program, Site},
     lower::{Lowered, Lowering},
 };
 
@@ -24,76 +23,74 @@ pub(super) struct Watcher<'a> {
     sites: &'a [Site],
     /// The recorder's numbers of the sites.
     numbers: Vec<Option<u16>>,
-    workgroup_size: [u32; 3],
-    group: [u32; 3],
     shared: u64,
 }
 
-/// One scalar, as machine code describes it.
-#[repr(C)]
-struct Touched {
-    site: u32,
-    lane: u32,
-    bytes: u32,
-    /// Whether `bits` are stored.
-    stores: u32,
-    /// Whether all indices are in range; if not, the last that is not, and what it had to be below.
-    inside: u32,
-    index: u32,
-    count: u32,
-}
+/// Bytes that are compared at once to see whether a store changes them.
+const PIECE: u32 = 4;
 
 impl<'a> Watcher<'a> {
     pub(super) fn new(recorder: &'a mut Recorder, program: &'a Program) -> Self {
-        let numbers = vec![None; program.sites.len()];
-        let (sites, workgroup_size) = (&program.sites, program.workgroup_size);
-        Watcher { recorder, sites, numbers, workgroup_size, group: [0; 3], shared: 0 }
+        Watcher { recorder, sites: &program.sites, numbers: vec![None; program.sites.len()], shared: 0 }
     }
 
     pub(super) fn begin_group(&mut self, number: u64, context: &Context) {
-        self.group = context.group;
         self.shared = context.shared as u64;
         self.recorder.begin_group(number);
     }
 
-    fn touched(&mut self, of: &Touched, address: *mut u8, bits: u64) {
-        let Some(site) = self.sites.get(of.site as usize) else { return };
-        let local = group_at(self.workgroup_size, of.lane.into());
-        let invocation = std::array::from_fn(|i| {
-            self.group[i].wrapping_mul(self.workgroup_size[i]).wrapping_add(local[i])
-        });
-        let Site { span, kind, space, .. } = *site;
-        let variable = || site.variable.clone();
-        let at = At { span, kind, space, variable: &variable, lane: of.lane, invocation };
-        if of.inside == 0 {
-            self.recorder.out_of_bounds(&at, of.index.into(), of.count.into());
-            if !matches!(kind, ObservedKind::Read | ObservedKind::AtomicLoad) {
-                return;
+    /// `image`: the bytes that are stored, if they are.
+    fn touched(&mut self, number: u32, lane: u32, address: *mut u8, bytes: u32, image: *const u8) {
+        let Some(site) = self.sites.get(number as usize) else { return };
+        let Site { kind, space, .. } = *site;
+        let own = match self.numbers[number as usize] {
+            Some(own) => own,
+            None => {
+                let own = self.recorder.site(&at(site, lane, &|| site.variable.clone()));
+                *self.numbers[number as usize].insert(own)
             }
-        }
-        if space == Space::Invocation {
-            return;
-        }
-        let changed = match kind {
-            ObservedKind::Write => {
-                // SAFETY: machine code stores there next, which `Kernel::run` has the caller's promise for.
-                let old = unsafe { memory::load(address, of.bytes) };
-                old != bits
-            }
-            _ => kind == ObservedKind::Atomic && of.stores == 0,
         };
-        let number = *self.numbers[of.site as usize].get_or_insert_with(|| self.recorder.site(&at));
         let start = if space == Space::Workgroup { self.shared } else { 0 };
-        self.recorder.touch_at(number, &at, address as u64 - start, of.bytes, changed);
+        let first = address as u64 - start;
+        if kind != ObservedKind::Write {
+            let looks = kind == ObservedKind::Atomic && image.is_null();
+            return self.recorder.touch_at((own, kind, space), lane, first, bytes, looks);
+        }
+        for offset in (0..bytes).step_by(PIECE as usize) {
+            // SAFETY: machine code stores there next, which `Kernel::run` has the caller's promise for.
+            let old = unsafe { memory::load(address.wrapping_add(offset as usize), PIECE) };
+            // SAFETY: as many bytes lie in the frame of the caller.
+            let new = unsafe { memory::load(image.wrapping_add(offset as usize), PIECE) };
+            self.recorder.touch_at((own, kind, space), lane, first + u64::from(offset), PIECE, old != new);
+        }
     }
 }
 
-extern "C" fn touched(watcher: *mut Watcher<'_>, address: *mut u8, bits: u64, of: *const Touched) {
+fn at<'s>(site: &Site, lane: u32, variable: &'s dyn Fn() -> String) -> At<'s> {
+    At { span: site.span, kind: site.kind, space: site.space, variable, lane }
+}
+
+extern "C" fn touched(
+    watcher: *mut Watcher<'_>,
+    site: u32,
+    lane: u32,
+    address: *mut u8,
+    bytes: u32,
+    image: *const u8,
+) {
     // SAFETY: machine code passes on the watcher that it was called with, which nothing else uses meanwhile.
     let watcher = unsafe { &mut *watcher };
-    // SAFETY: the description lies in the frame of the caller.
-    let of = unsafe { &*of };
-    watcher.touched(of, address, bits);
+    watcher.touched(site, lane, address, bytes, image);
+}
+
+extern "C" fn beyond(watcher: *mut Watcher<'_>, site: u32, lane: u32, index: u32, count: u32) {
+    // SAFETY: as in `touched`.
+    let watcher = unsafe { &mut *watcher };
+    if let Some(site) = watcher.sites.get(site as usize) {
+        let name = || site.variable.clone();
+        let at = at(site, lane, &name);
+        watcher.recorder.out_of_bounds(&at, index.into(), count.into());
+    }
 }
 
 extern "C" fn barrier(watcher: *mut Watcher<'_>, flags: u32) {
@@ -147,64 +144,97 @@ impl Emitter<'_, '_> {
         if own && place.indices.is_empty() {
             return;
         }
+        let loads =
+            matches!(self.program.sites[site as usize].kind, ObservedKind::Read | ObservedKind::AtomicLoad);
+        let [go_on, end] = [(); 2].map(|()| self.b.create_block());
+        let lane = match self.first {
+            Some(first) => first,
+            None => self.int(0),
+        };
+        let address = self.tell_indices(place, (site, lane), if loads { go_on } else { end });
+        self.b.ins().jump(go_on, NONE);
+        self.start(go_on);
+        if !own {
+            let scalars = leaves.iter().map(|(offset, id)| (*offset, *id, self.program.num(*id).bytes()));
+            let mut chunks: Vec<Vec<(u32, Id, u32)>> = Vec::new();
+            for scalar in scalars {
+                match chunks.last_mut() {
+                    Some(chunk) if chunk.last().is_some_and(|last| last.0 + last.2 == scalar.0) => {
+                        chunk.push(scalar);
+                    }
+                    _ => chunks.push(vec![scalar]),
+                }
+            }
+            chunks.iter().for_each(|chunk| self.tell_chunk(place, (site, lane), address, chunk, stores));
+        }
+        self.b.ins().jump(end, NONE);
+        self.start(end);
+    }
+
+    /// The address that the indices lead to; where one is out of range, that is told and the code goes on at
+    /// `after`.
+    fn tell_indices(&mut self, place: &Place, (site, lane): (u32, Value), after: Block) -> Value {
         let mut address = self.base(place.memory);
         let zero = self.int(0);
-        let (mut inside, mut index, mut count) = (self.int(1), zero, zero);
+        let (mut inside, mut index, mut count) = (None, zero, zero);
         for at in &place.indices {
             let value = self.scalar(at.id);
-            let most = match at.bound {
-                Bound::Known(count) => self.int(count),
-                Bound::Runtime => self.count(place.memory, at.bound),
-            };
+            let most = self.count(place.memory, at.bound);
             let (next, in_range) = self.advance(address, place.memory, at, value);
             address = next;
-            inside = self.b.ins().select(in_range, inside, zero);
             index = self.b.ins().select(in_range, index, value);
             count = self.b.ins().select(in_range, count, most);
+            inside = Some(match inside {
+                None => in_range,
+                Some(inside) => self.b.ins().band(inside, in_range),
+            });
         }
-        let lane = self.first.unwrap_or(zero);
-        let (site, stores_word) = (self.int(site), self.int(stores.into()));
-        for (offset, id) in leaves {
-            let num = self.program.num(*id);
-            let bytes = self.int(num.bytes());
-            let words = [site, lane, bytes, stores_word, inside, index, count];
-            let of = self.frame_of(&words);
-            let bits = if stores { self.bits_of(*id) } else { self.b.ins().iconst(types::I64, 0) };
-            let scalar = self.b.ins().iadd_imm_s(address, i64::from(place.offset + offset));
-            let watcher = self.field(context!(watcher));
+        if let Some(inside) = inside {
+            let [within, outside] = [(); 2].map(|()| self.b.create_block());
+            self.b.ins().brif(inside, within, NONE, outside, NONE);
+            self.b.set_cold_block(outside);
+            self.start(outside);
+            let (watcher, site) = (self.field(context!(watcher)), self.int(site));
+            let types = [types::I64, types::I32, types::I32, types::I32, types::I32];
             self.call_helper(
-                touched as *const () as usize,
-                &[types::I64; 4],
+                beyond as *const () as usize,
+                &types,
                 false,
-                &[watcher, scalar, bits, of],
+                &[watcher, site, lane, index, count],
             );
+            self.b.ins().jump(after, NONE);
+            self.start(within);
         }
+        address
     }
 
-    /// The words of a [`Touched`] in memory of the frame.
-    fn frame_of(&mut self, words: &[cranelift_codegen::ir::Value]) -> cranelift_codegen::ir::Value {
-        use cranelift_codegen::ir::{StackSlotData, StackSlotKind};
-        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, size_of::<Touched>() as u32, 3);
-        let slot = self.b.create_sized_stack_slot(data);
-        for (at, word) in words.iter().enumerate() {
-            self.b.ins().stack_store(types::I64, *word, slot, 4 * at as i32);
-        }
-        self.b.ins().stack_addr(types::I64, slot, 0)
-    }
-
-    /// A value as it lies in memory.
-    fn bits_of(&mut self, id: Id) -> cranelift_codegen::ir::Value {
-        let value = self.scalar(id);
-        let ty = self.b.func.dfg.value_type(value);
-        let integer = match ty {
-            types::F32 => self.cast(types::I32, value),
-            types::F64 => self.cast(types::I64, value),
-            _ => value,
+    /// Neighbouring scalars, by offset, value and size.
+    fn tell_chunk(
+        &mut self,
+        place: &Place,
+        (site, lane): (u32, Value),
+        address: Value,
+        chunk: &[(u32, Id, u32)],
+        stores: bool,
+    ) {
+        let (Some(first), Some(last)) = (chunk.first(), chunk.last()) else { return };
+        let bytes = last.0 + last.2 - first.0;
+        let image = if stores {
+            let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
+            let slot = self.b.create_sized_stack_slot(data);
+            for (offset, id, _) in chunk {
+                let value = self.scalar(*id);
+                self.b.ins().stack_store(types::I64, value, slot, (offset - first.0) as i32);
+            }
+            self.b.ins().stack_addr(types::I64, slot, 0)
+        } else {
+            self.b.ins().iconst(types::I64, 0)
         };
-        if self.b.func.dfg.value_type(integer) == types::I64 {
-            return integer;
-        }
-        self.b.ins().uextend(types::I64, integer)
+        let address = self.b.ins().iadd_imm_s(address, i64::from(place.offset + first.0));
+        let (watcher, site, bytes) = (self.field(context!(watcher)), self.int(site), self.int(bytes));
+        let types = [types::I64, types::I32, types::I32, types::I64, types::I32, types::I64];
+        let arguments = [watcher, site, lane, address, bytes, image];
+        self.call_helper(touched as *const () as usize, &types, false, &arguments);
     }
 
     /// Tells that all invocations of the workgroup have reached a barrier.

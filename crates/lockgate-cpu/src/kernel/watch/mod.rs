@@ -81,8 +81,24 @@ pub(super) struct At<'a> {
     pub(super) variable: &'a dyn Fn() -> String,
     /// Position in the workgroup.
     pub(super) lane: u32,
-    /// `global_invocation_id`.
-    pub(super) invocation: [u32; 3],
+}
+
+/// The bytes that a place has touched: pages, and the run that it goes on with.
+#[derive(Debug)]
+struct Trail {
+    run: Range<u64>,
+    pages: Pages<u8>,
+}
+
+impl Trail {
+    fn add(&mut self, range: Range<u64>, piece: u64) {
+        if range.start == self.run.end {
+            self.run.end = range.end;
+        } else if range.start < self.run.start || range.end > self.run.end {
+            let run = std::mem::replace(&mut self.run, range);
+            run.step_by(piece as usize).for_each(|address| *self.pages.get_mut(address) = 1);
+        }
+    }
 }
 
 /// Records what one launch does. Workgroups must be run one after the other.
@@ -97,11 +113,13 @@ pub struct Recorder {
     /// Barriers of the workgroup so far: for bound memory, and for its own.
     epochs: [u32; 2],
     fresh: Vec<ByteSet>,
+    /// For each slot, whether nothing in the launch can write its bytes.
+    quiet: Vec<bool>,
     bound: Shadow,
     shared: Shadow,
     numbers: HashMap<(Option<Range<usize>>, ObservedKind, Space), u16>,
     sites: Vec<Site>,
-    touched: Vec<Pages<u8>>,
+    touched: Vec<Trail>,
     racing: HashMap<[u16; 2], usize>,
     races: Vec<Race>,
     reads_of_nothing: Vec<Remark>,
@@ -122,6 +140,7 @@ impl Recorder {
             grid,
             epochs: [0; 2],
             fresh,
+            quiet: Vec::new(),
             bound: Shadow::new(shift),
             shared: Shadow::new(shift),
             numbers: HashMap::new(),
@@ -135,6 +154,11 @@ impl Recorder {
         }
     }
 
+    /// Says for each slot whether nothing in the launch can write its bytes: no race is looked for there.
+    pub fn with_quiet(self, quiet: Vec<bool>) -> Recorder {
+        Recorder { quiet, ..self }
+    }
+
     /// Most invocations of a launch that can be told apart.
     pub const INVOCATIONS_MAX: u64 = u32::MAX as u64 - 1;
 
@@ -146,7 +170,7 @@ impl Recorder {
     /// The addresses that a place has touched; of the last workgroup for workgroup memory.
     pub fn bytes(&self, site: u16) -> ByteSet {
         let mut set = ByteSet::new();
-        let Some(pages) = self.touched.get(usize::from(site)) else { return set };
+        let Some(Trail { run, pages }) = self.touched.get(usize::from(site)) else { return set };
         let piece = 1u64 << self.shift;
         let mut runs = Vec::new();
         for (start, cells) in pages.sorted() {
@@ -165,6 +189,7 @@ impl Recorder {
             let end = start + cells.len() as u64 * piece;
             runs.extend(open.map(|from| from..end));
         }
+        runs.push(run.clone());
         set.extend(runs);
         set
     }
@@ -208,37 +233,53 @@ impl Recorder {
     /// it looks at them.
     pub(super) fn touch(&mut self, at: &At<'_>, address: u64, bytes: u32, changed: bool) {
         let site = self.site(at);
-        self.touch_at(site, at, address, bytes, changed);
+        self.touch_at((site, at.kind, at.space), at.lane, address, bytes, changed);
     }
 
-    /// The same for the number of a place.
-    pub(super) fn touch_at(&mut self, site: u16, at: &At<'_>, address: u64, bytes: u32, changed: bool) {
-        let workgroup = at.space == Space::Workgroup;
-        let epoch = self.epochs[usize::from(workgroup)];
-        let invocation = self.group * self.group_size + at.lane + 1;
-        let me = Toucher { invocation, group_size: self.group_size, epoch, site };
+    /// The same for a place with a number.
+    pub(super) fn touch_at(
+        &mut self,
+        (site, kind, space): (u16, ObservedKind, Space),
+        lane: u32,
+        address: u64,
+        bytes: u32,
+        changed: bool,
+    ) {
         let piece = 1u64 << self.shift;
         let first = address & !(piece - 1);
-        for address in (first..address + u64::from(bytes)).step_by(piece as usize) {
-            *self.touched[usize::from(site)].get_mut(address) = 1;
-            let fresh = workgroup || self.is_fresh(at.space, address);
+        let end = (address + u64::from(bytes)).next_multiple_of(piece);
+        self.touched[usize::from(site)].add(first..end, piece);
+        let (workgroup, unwritten, quiet) = match space {
+            Space::Slot(slot) => {
+                let unwritten = self.fresh.get(slot as usize).is_some_and(|fresh| !fresh.is_empty());
+                (false, unwritten, self.quiet.get(slot as usize) == Some(&true))
+            }
+            _ => (true, true, false),
+        };
+        let reads = matches!(kind, ObservedKind::Read | ObservedKind::AtomicLoad)
+            || kind == ObservedKind::Atomic && changed;
+        if quiet && !unwritten {
+            return;
+        }
+        let group = (self.group * self.group_size + 1, self.group_size);
+        let invocation = group.0 + lane;
+        let me = Toucher { invocation, group, epoch: self.epochs[usize::from(workgroup)], site };
+        for address in (first..end).step_by(piece as usize) {
+            let fresh = unwritten && reads && (workgroup || self.is_fresh(space, address));
             let shadow = if workgroup { &mut self.shared } else { &mut self.bound };
-            let reads = matches!(at.kind, ObservedKind::Read | ObservedKind::AtomicLoad)
-                || at.kind == ObservedKind::Atomic && changed;
-            let nothing = reads && fresh && !shadow.is_written(address);
-            let rival = match at.kind {
+            let nothing = fresh && !shadow.is_written(address);
+            let rival = match kind {
                 ObservedKind::Read => shadow.read(address, &me),
                 ObservedKind::Write => shadow.write(address, &me, changed),
                 ObservedKind::AtomicLoad => shadow.atomic(address, &me, true),
                 ObservedKind::Atomic => shadow.atomic(address, &me, false),
             };
-            let range = address..address + piece;
             if nothing {
-                self.complete &=
-                    note(&mut self.reads_of_nothing, site, at.invocation, [range.start, range.end]);
+                let id = self.global_id(invocation);
+                self.complete &= note(&mut self.reads_of_nothing, site, id, [address, address + piece]);
             }
             if let Some(rival) = rival {
-                self.race(&rival, &me, at, range, changed);
+                self.race(&rival, &me, kind, address..address + piece, changed);
             }
         }
     }
@@ -246,7 +287,8 @@ impl Recorder {
     /// An index that is not below the length.
     pub(super) fn out_of_bounds(&mut self, at: &At<'_>, index: u64, length: u64) {
         let site = self.site(at);
-        self.complete &= note(&mut self.out_of_range, site, at.invocation, [index, length]);
+        let id = self.global_id(self.group * self.group_size + 1 + at.lane);
+        self.complete &= note(&mut self.out_of_range, site, id, [index, length]);
     }
 
     fn is_fresh(&self, space: Space, address: u64) -> bool {
@@ -266,21 +308,22 @@ impl Recorder {
             return last as u16;
         }
         let number = self.sites.len() as u16;
-        let At { span, kind, space, invocation, .. } = *at;
+        let At { span, kind, space, lane, .. } = *at;
+        let invocation = self.global_id(self.group * self.group_size + 1 + lane);
         self.sites.push(Site { span, kind, space, variable: (at.variable)(), invocation });
-        self.touched.push(Pages::new(self.shift));
+        self.touched.push(Trail { run: 0..0, pages: Pages::new(self.shift) });
         self.numbers.insert(key, number);
         number
     }
 
-    fn race(&mut self, rival: &Rival, me: &Toucher, at: &At<'_>, bytes: Range<u64>, changed: bool) {
+    fn race(&mut self, rival: &Rival, me: &Toucher, kind: ObservedKind, bytes: Range<u64>, changed: bool) {
         let sites = [rival.site, me.site];
         let first_kind = self.sites[usize::from(rival.site)].kind;
-        if first_kind == ObservedKind::AtomicLoad && at.kind == ObservedKind::Read {
+        if first_kind == ObservedKind::AtomicLoad && kind == ObservedKind::Read {
             return;
         }
         // What a write leaves as it was, is as if it had come in any order.
-        let equal = match (first_kind, at.kind) {
+        let equal = match (first_kind, kind) {
             (_, ObservedKind::Write) => !changed,
             (ObservedKind::Write, ObservedKind::Read) => !rival.changed,
             _ => false,
@@ -296,7 +339,7 @@ impl Recorder {
             return;
         }
         self.racing.insert(sites, self.races.len());
-        let invocations = [self.global_id(rival.invocation), at.invocation];
+        let invocations = [rival.invocation, me.invocation].map(|number| self.global_id(number));
         self.races.push(Race { sites, invocations, bytes, equal_values: equal, count: 1 });
     }
 

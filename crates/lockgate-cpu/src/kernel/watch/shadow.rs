@@ -15,19 +15,16 @@ const PAGE: u64 = 1024;
 pub(super) struct Toucher {
     /// Linear number of the invocation in the grid, from 1.
     pub(super) invocation: u32,
-    /// Invocations of a workgroup.
-    pub(super) group_size: u32,
+    /// The first number of its workgroup, and how many it has.
+    pub(super) group: (u32, u32),
     pub(super) epoch: u32,
     pub(super) site: u16,
 }
 
 impl Toucher {
-    fn group_of(&self, invocation: u32) -> u32 {
-        (invocation - 1) / self.group_size
-    }
-
-    fn group(&self) -> u32 {
-        self.group_of(self.invocation)
+    /// Whether another invocation is of its workgroup.
+    fn is_mate(&self, invocation: u32) -> bool {
+        invocation.wrapping_sub(self.group.0) < self.group.1
     }
 }
 
@@ -65,7 +62,7 @@ struct Crowd {
 impl Mark {
     fn rival(&self, me: &Toucher) -> Option<Rival> {
         let Mark { by, epoch, site, changed } = *self;
-        let apart = by != 0 && by != me.invocation && (me.group_of(by) != me.group() || epoch == me.epoch);
+        let apart = by != 0 && by != me.invocation && (!me.is_mate(by) || epoch == me.epoch);
         apart.then_some(Rival { invocation: by, site, changed })
     }
 }
@@ -76,7 +73,7 @@ impl Crowd {
         let [one, two, other] = self.sites;
         if self.one == 0 {
             None
-        } else if me.group_of(self.one) != me.group() {
+        } else if !me.is_mate(self.one) {
             rival(self.one, one)
         } else if self.other != 0 {
             rival(self.other, other)
@@ -92,7 +89,7 @@ impl Crowd {
     }
 
     fn add(&mut self, me: &Toucher) {
-        if self.one != 0 && me.group_of(self.one) != me.group() {
+        if self.one != 0 && !me.is_mate(self.one) {
             (self.other, self.sites[2]) = (self.one, self.sites[0]);
             self.one = 0;
         }
@@ -272,7 +269,8 @@ mod tests {
             let mut shadow = Shadow::new(2);
             let mut found = false;
             for (invocation, epoch, kind) in &run {
-                let me = Toucher { invocation: *invocation, group_size, epoch: *epoch, site: 0 };
+                let group = ((invocation - 1) / group_size * group_size + 1, group_size);
+                let me = Toucher { invocation: *invocation, group, epoch: *epoch, site: 0 };
                 found |= match kind {
                     Kind::Read => shadow.read(64, &me),
                     Kind::Write => shadow.write(64, &me, true),
