@@ -279,7 +279,8 @@ pub struct UninitializedRead {
     pub count: u64,
 }
 
-/// An index that WGSL's rules clamp, or a store that they drop.
+/// An index that WGSL's rules clamp, or a store that they drop. What it is clamped to differs between devices, so such
+/// an access counts as touching nothing.
 ///
 /// ```
 /// assert!(lockgate_runtime::Observation::default().out_of_bounds.is_empty());

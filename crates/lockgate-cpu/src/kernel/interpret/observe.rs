@@ -48,9 +48,7 @@ impl Machine<'_> {
                 if first {
                     recorder.out_of_bounds(at, place.beyond.0, place.beyond.1);
                 }
-                if kind != ObservedKind::Read && kind != ObservedKind::AtomicLoad {
-                    return;
-                }
+                return;
             }
             let (offset, bytes) = (place.offset + u64::from(leaf.offset), leaf.num.bytes());
             match space {

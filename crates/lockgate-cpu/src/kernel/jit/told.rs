@@ -144,16 +144,12 @@ impl Emitter<'_, '_> {
         if own && place.indices.is_empty() {
             return;
         }
-        let loads =
-            matches!(self.program.sites[site as usize].kind, ObservedKind::Read | ObservedKind::AtomicLoad);
-        let [go_on, end] = [(); 2].map(|()| self.b.create_block());
+        let end = self.b.create_block();
         let lane = match self.first {
             Some(first) => first,
             None => self.int(0),
         };
-        let address = self.tell_indices(place, (site, lane), if loads { go_on } else { end });
-        self.b.ins().jump(go_on, NONE);
-        self.start(go_on);
+        let address = self.tell_indices(place, (site, lane), end);
         if !own {
             let scalars = leaves.iter().map(|(offset, id)| (*offset, *id, self.program.num(*id).bytes()));
             let mut chunks: Vec<Vec<(u32, Id, u32)>> = Vec::new();
