@@ -94,7 +94,7 @@ fn device(arguments: &Run) -> Result<Device, Stop> {
         (order, "cpu") => {
             let order = order.clone();
             let backend = CpuBackend::new(&CpuDescriptor { order, ..CpuDescriptor::default() });
-            backend.map(|backend| Device::new(Box::new(backend), descriptor))
+            backend.and_then(|backend| Device::open(Box::new(backend), descriptor))
         }
         (Order::Free, name) => lockgate::open_device(name, descriptor),
         (_, name) => {

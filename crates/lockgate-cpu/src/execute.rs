@@ -2,7 +2,9 @@
 
 use crate::copy;
 use crate::graph::ReadyWork;
+use crate::kernel::watch::Recorder;
 use crate::kernel::{Binding, BufferBinding, Kernel, Launch, Outcome, SamplerBinding};
+use crate::observe::{self, Log};
 use crate::resource::{Buffer, Texture, native};
 use lockgate_runtime::backend::{self, BufferSpan, Command, Grid, SubmittedBuffer};
 use lockgate_runtime::{Error, ErrorKind, Result};
@@ -15,12 +17,14 @@ use std::time::Duration;
 pub(crate) struct Pipeline {
     pub(crate) kernel: Kernel,
     pub(crate) label: String,
+    /// The WGSL, on a device that observes.
+    pub(crate) source: Option<String>,
 }
 
 /// A dispatch with everything looked up, which several threads may run at once.
 pub(crate) struct Dispatch {
     pub(crate) work: ReadyWork,
-    pipeline: Arc<Pipeline>,
+    pub(crate) pipeline: Arc<Pipeline>,
     bindings: Vec<Binding>,
     grid: [u32; 3],
     threads: Option<[u32; 3]>,
@@ -34,6 +38,8 @@ pub(crate) struct Dispatch {
     pub(crate) left: AtomicU64,
     pub(crate) failure: Mutex<Option<Error>>,
     failed: AtomicBool,
+    /// What it does, on a device that observes; one thread alone runs it then.
+    recorder: Option<Mutex<Recorder>>,
 }
 
 /// What a ready work turns out to be.
@@ -48,21 +54,30 @@ pub(crate) enum Job {
 const SHARE_INVOCATIONS_MIN: u64 = 4096;
 
 /// Looks a work up; copies are run at once.
-pub(crate) fn prepare(work: ReadyWork, threads: u64, max_threadgroups: u32) -> Job {
+pub(crate) fn prepare(work: ReadyWork, threads: u64, max_threadgroups: u32, log: Option<&Log>) -> Job {
     let of = &work.buffers[work.command.buffer as usize];
     match of.contents.commands().get(work.command.command as usize) {
-        Some(Command::Dispatch { .. }) => match Dispatch::new(work, threads, max_threadgroups) {
-            Ok(dispatch) if dispatch.total == 0 => Job::Done(Ok(())),
-            Ok(dispatch) => Job::Dispatch(Box::new(dispatch)),
-            Err(error) => Job::Done(Err(error)),
-        },
-        Some(command) => Job::Done(copy::run(command, of)),
+        Some(Command::Dispatch { .. }) => {
+            match Dispatch::new(work, threads, max_threadgroups, log.is_some()) {
+                Ok(dispatch) if dispatch.total == 0 => {
+                    log.into_iter().for_each(|log| dispatch.tell(log));
+                    Job::Done(Ok(()))
+                }
+                Ok(dispatch) => Job::Dispatch(Box::new(dispatch)),
+                Err(error) => Job::Done(Err(error)),
+            }
+        }
+        Some(command) => {
+            let result = copy::run(command, of);
+            log.into_iter().for_each(|log| log.copied(work.command, command, of));
+            Job::Done(result)
+        }
         None => Job::Done(Ok(())),
     }
 }
 
 impl Dispatch {
-    fn new(work: ReadyWork, threads: u64, max_threadgroups: u32) -> Result<Dispatch> {
+    fn new(work: ReadyWork, threads: u64, max_threadgroups: u32, observed: bool) -> Result<Dispatch> {
         let of = &work.buffers[work.command.buffer as usize];
         let command = of.contents.commands()[work.command.command as usize];
         let Command::Dispatch { pipeline, bindings, binding_count, grid, immediates } = command else {
@@ -88,6 +103,8 @@ impl Dispatch {
         let invocations = total.saturating_mul(size.iter().map(|side| u64::from(*side)).product());
         let shared = invocations >= SHARE_INVOCATIONS_MIN && threads > 1;
         let chunk = if shared { total.div_ceil(threads * 8).max(1) } else { total.max(1) };
+        let recorder = observed.then(|| observe::recorder(&pipeline.kernel, grid, list, &bindings, of));
+        let recorder = recorder.transpose()?.map(Mutex::new);
         let immediates = immediates.0 as usize..(immediates.0 + immediates.1) as usize;
         Ok(Dispatch {
             work,
@@ -103,7 +120,15 @@ impl Dispatch {
             left: AtomicU64::new(total),
             failure: Mutex::default(),
             failed: AtomicBool::new(false),
+            recorder,
         })
+    }
+
+    /// Tells the log what it did, once it has ended.
+    pub(crate) fn tell(&self, log: &Log) {
+        let Some(recorder) = &self.recorder else { return };
+        let recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        log.dispatched(&self.work, &self.pipeline, &recorder, !self.failed.load(Ordering::Relaxed));
     }
 
     /// A thread begins at `now`; returns when the first one did.
@@ -113,7 +138,7 @@ impl Dispatch {
 
     /// Whether other threads can help.
     pub(crate) fn is_shared(&self) -> bool {
-        self.chunk < self.total
+        self.chunk < self.total && self.recorder.is_none()
     }
 
     pub(crate) fn label(&self) -> &str {
@@ -138,9 +163,16 @@ impl Dispatch {
                 immediates: of.contents.immediates().get(self.immediates.clone()).unwrap_or(&[]),
                 stop,
             };
-            // SAFETY: the command buffer keeps every bound resource, and so its memory, alive until the commit
-            // completes; nobody makes references to that memory (`memory`).
-            let outcome = unsafe { self.pipeline.kernel.run(&launch, groups) };
+            let outcome = match &self.recorder {
+                // SAFETY: the command buffer keeps every bound resource, and so its memory, alive until the commit
+                // completes; nobody makes references to that memory (`memory`).
+                None => unsafe { self.pipeline.kernel.run(&launch, groups) },
+                Some(recorder) => {
+                    let mut recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
+                    // SAFETY: as above.
+                    unsafe { self.pipeline.kernel.watch(&launch, groups, &mut recorder) }
+                }
+            };
             self.note(outcome);
         }
         self.left.fetch_sub(count, Ordering::AcqRel) == count

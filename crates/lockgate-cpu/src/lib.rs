@@ -23,21 +23,25 @@ mod execute;
 mod graph;
 pub mod kernel;
 mod memory;
+mod observe;
 mod primitives;
 mod resource;
 mod scheduler;
 mod slot;
 mod watchdog;
+mod written;
 
 use crate::execute::Pipeline;
 use crate::kernel::{Engine, Kernel, KernelDescriptor, Lanes};
 use crate::memory::Memory;
+use crate::observe::Log;
 use crate::resource::{Buffer, Texture, memory_of, native};
 use crate::scheduler::Scheduler;
+use crate::written::Tenants;
 use lockgate_runtime::backend::{Backend, ComputePipelineSource, Native, Observer, Submission, TextureSpan};
 use lockgate_runtime::{
-    DeviceInfo, Error, ErrorKind, Result, SamplerDescriptor, SizeAndAlign, SourceSpan, StorageMode,
-    TextureDescriptor,
+    DeviceInfo, Error, ErrorKind, Observation, Observe, Result, SamplerDescriptor, SizeAndAlign, SourceSpan,
+    StorageMode, TextureDescriptor,
 };
 use lockgate_sync::CommitId;
 use std::sync::Arc;
@@ -175,8 +179,23 @@ impl Backend for CpuBackend {
         let _ = self.scheduler.observer.set(observer);
     }
 
-    fn allocate(&self, size: u64, _storage: StorageMode) -> Result<Native> {
-        Ok(Arc::new(Memory::new(size)?))
+    fn set_observe(&self, observe: Observe) -> Result<()> {
+        if observe == Observe::Accesses {
+            // Called once, before anything is made.
+            let _ = self.scheduler.log.set(Log::default());
+        }
+        Ok(())
+    }
+
+    fn take_observation(&self) -> Observation {
+        self.scheduler.log.get().map(Log::take).unwrap_or_default()
+    }
+
+    fn allocate(&self, size: u64, storage: StorageMode) -> Result<Native> {
+        Ok(Arc::new(match self.scheduler.log.get() {
+            None => Memory::new(size)?,
+            Some(_) => Memory::observed(size, Tenants::new(storage))?,
+        }))
     }
 
     fn texture_size_and_align(&self, texture: &TextureDescriptor) -> SizeAndAlign {
@@ -196,13 +215,22 @@ impl Backend for CpuBackend {
     }
 
     fn create_compute_pipeline(&self, source: &ComputePipelineSource<'_>) -> Result<Native> {
+        let observed = self.scheduler.log.get().is_some();
+        let (engine, lanes) = match (observed, self.engine, self.lanes) {
+            // What machine code cannot tell, the interpreter can.
+            (true, Engine::Jit, _) => (Engine::Auto, Lanes::Watched),
+            (true, engine, _) => (engine, Lanes::Watched),
+            // Nobody is there to be told.
+            (false, engine, Lanes::Watched) => (engine, Lanes::One),
+            (false, engine, lanes) => (engine, lanes),
+        };
         let kernel = Kernel::new(&KernelDescriptor {
             module: &source.module.module,
             info: &source.module.info,
             entry_point: source.entry_point,
             constants: source.constants,
-            engine: self.engine,
-            lanes: self.lanes,
+            engine,
+            lanes,
         });
         let kernel = kernel.map_err(|error| {
             let kind = if error.feature().is_some() { ErrorKind::Unsupported } else { ErrorKind::Kernel };
@@ -212,11 +240,14 @@ impl Backend for CpuBackend {
                 None => rejected,
             }
         })?;
-        Ok(Arc::new(Pipeline { kernel, label: source.label.to_owned() }))
+        let text = observed.then(|| source.module.source.clone());
+        Ok(Arc::new(Pipeline { kernel, label: source.label.to_owned(), source: text }))
     }
 
     fn contents(&self, buffer: &Native) -> Option<*mut u8> {
         let buffer = native::<Buffer>(buffer).ok()?;
+        // From here on anything may be written at any time.
+        buffer.home().into_iter().for_each(|home| home.write(&home.range().into()));
         Some(buffer.whole().start)
     }
 
@@ -226,7 +257,12 @@ impl Backend for CpuBackend {
     }
 
     fn write_buffer(&self, buffer: &Native, offset: u64, bytes: &[u8]) -> Result<()> {
-        native::<Buffer>(buffer)?.span(offset, bytes.len() as u64).write_from(bytes);
+        let buffer = native::<Buffer>(buffer)?;
+        buffer.span(offset, bytes.len() as u64).write_from(bytes);
+        if let Some(home) = buffer.home() {
+            let start = home.range().start + offset;
+            home.write(&(start..start + bytes.len() as u64).into());
+        }
         Ok(())
     }
 
@@ -236,7 +272,13 @@ impl Backend for CpuBackend {
     }
 
     fn write_texture(&self, texture: &Native, to: &TextureSpan, bytes: &[u8]) -> Result<()> {
-        native::<Texture>(texture)?.level(to.level, to.slice).write_from(bytes);
+        let texture = native::<Texture>(texture)?;
+        let level = texture.level(to.level, to.slice);
+        level.write_from(bytes);
+        if let Some(home) = texture.home() {
+            let start = level.start as u64 - home.memory.address();
+            home.write(&(start..start + level.size as u64).into());
+        }
         Ok(())
     }
 

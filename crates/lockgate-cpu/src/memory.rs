@@ -4,6 +4,7 @@
 //! mistake of the program and not become undefined behaviour of ours. So no reference to this memory is ever
 //! made: bytes move by a string instruction that the compiler cannot see through, or by relaxed atomics.
 
+use crate::written::Tenants;
 use lockgate_runtime::{Error, ErrorKind, Result};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
@@ -18,6 +19,8 @@ const ALIGN: usize = 64;
 pub(crate) struct Memory {
     start: NonNull<u8>,
     layout: Layout,
+    /// Who lives here, on a device that observes.
+    tenants: Option<Tenants>,
 }
 
 // SAFETY: the memory is reached through raw pointers only, by operations that tolerate races (module header).
@@ -32,7 +35,23 @@ impl Memory {
         let layout = Layout::from_size_align(size.next_multiple_of(ALIGN), ALIGN).map_err(|_| refused())?;
         // SAFETY: the layout is not empty.
         let start = unsafe { alloc_zeroed(layout) };
-        Ok(Memory { start: NonNull::new(start).ok_or_else(refused)?, layout })
+        Ok(Memory { start: NonNull::new(start).ok_or_else(refused)?, layout, tenants: None })
+    }
+
+    /// The same, knowing what of it was written.
+    pub(crate) fn observed(size: u64, tenants: Tenants) -> Result<Memory> {
+        let mut memory = Memory::new(size)?;
+        memory.tenants = Some(tenants);
+        Ok(memory)
+    }
+
+    pub(crate) fn tenants(&self) -> Option<&Tenants> {
+        self.tenants.as_ref()
+    }
+
+    /// The address of its first byte.
+    pub(crate) fn address(&self) -> u64 {
+        self.start.as_ptr() as u64
     }
 
     /// `size` bytes at `offset`; nothing if they are not inside.

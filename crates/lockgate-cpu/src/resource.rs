@@ -5,10 +5,12 @@ use crate::kernel::{
     AddressMode, CompareFunction, Filter, LevelLayout, SamplerBinding, TextureBinding, TextureDimension,
 };
 use crate::memory::{Memory, Span};
+use crate::written::Written;
 use lockgate_runtime::backend::{Native, TextureSpan, TextureViewSpan};
 use lockgate_runtime::{
-    Error, ErrorKind, PixelFormat, Result, SamplerDescriptor, TextureDescriptor, TextureType,
+    ByteSet, Error, ErrorKind, PixelFormat, Result, SamplerDescriptor, TextureDescriptor, TextureType,
 };
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A range of a memory.
@@ -16,6 +18,7 @@ pub(crate) struct Buffer {
     memory: Arc<Memory>,
     offset: u64,
     size: u64,
+    written: Option<Arc<Written>>,
 }
 
 /// A texture: slices one after the other, each with all its levels, rows packed.
@@ -25,6 +28,30 @@ pub(crate) struct Texture {
     pub(crate) descriptor: TextureDescriptor,
     levels: Vec<Level>,
     slice_size: u64,
+    written: Option<Arc<Written>>,
+}
+
+/// Where a resource lies, on a device that observes.
+pub(crate) struct Home<'a> {
+    pub(crate) memory: &'a Memory,
+    pub(crate) number: u64,
+    pub(crate) written: &'a Written,
+}
+
+impl<'a> Home<'a> {
+    fn of(memory: &'a Memory, written: &'a Option<Arc<Written>>) -> Option<Home<'a>> {
+        Some(Home { memory, number: memory.tenants()?.number, written: written.as_ref()? })
+    }
+
+    /// The whole resource, in bytes of the memory.
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.written.range.clone()
+    }
+
+    /// Bytes of the memory were written.
+    pub(crate) fn write(&self, bytes: &ByteSet) {
+        self.memory.tenants().into_iter().for_each(|tenants| tenants.write(bytes));
+    }
 }
 
 /// Where a level lies in a slice.
@@ -48,7 +75,12 @@ pub(crate) fn memory_of(object: &Native) -> Result<Arc<Memory>> {
 
 impl Buffer {
     pub(crate) fn new(memory: Arc<Memory>, offset: u64, size: u64) -> Buffer {
-        Buffer { memory, offset, size }
+        let written = memory.tenants().map(|tenants| tenants.move_in(offset..offset.saturating_add(size)));
+        Buffer { memory, offset, size, written }
+    }
+
+    pub(crate) fn home(&self) -> Option<Home<'_>> {
+        Home::of(&self.memory, &self.written)
     }
 
     /// All its bytes.
@@ -89,7 +121,13 @@ pub(crate) fn texture_size(texture: &TextureDescriptor) -> u64 {
 impl Texture {
     pub(crate) fn new(descriptor: &TextureDescriptor, memory: Arc<Memory>, offset: u64) -> Texture {
         let (levels, slice_size) = layout(descriptor);
-        Texture { memory, offset, descriptor: descriptor.clone(), levels, slice_size }
+        let end = offset + slice_size * u64::from(descriptor.slice_count());
+        let written = memory.tenants().map(|tenants| tenants.move_in(offset..end));
+        Texture { memory, offset, descriptor: descriptor.clone(), levels, slice_size, written }
+    }
+
+    pub(crate) fn home(&self) -> Option<Home<'_>> {
+        Home::of(&self.memory, &self.written)
     }
 
     pub(crate) fn format(&self) -> PixelFormat {

@@ -8,6 +8,7 @@
 use crate::bell::Bell;
 use crate::execute::{Dispatch, Job, prepare};
 use crate::graph::{InFlight, Notice, ReadyWork};
+use crate::observe::Log;
 use crate::slot::Slot;
 use crate::watchdog::Watchdog;
 use crate::{CpuDescriptor, Order};
@@ -27,6 +28,8 @@ pub(crate) struct Scheduler {
     bell: Bell,
     closing: AtomicBool,
     pub(crate) observer: OnceLock<Arc<dyn Observer>>,
+    /// What commands touch, if that is recorded.
+    pub(crate) log: OnceLock<Log>,
     order: Order,
     threads: u64,
     pub(crate) max_threadgroups: u32,
@@ -59,6 +62,7 @@ impl Scheduler {
             bell: Bell::new(),
             closing: AtomicBool::new(false),
             observer: OnceLock::new(),
+            log: OnceLock::new(),
             order: descriptor.order.clone(),
             threads: descriptor.threads() as u64,
             max_threadgroups,
@@ -185,17 +189,19 @@ impl Scheduler {
         let start = self.opened.elapsed();
         match next {
             Next::Help(dispatch) => self.run_chunks(&dispatch, slot, worker, start),
-            Next::Work(work) => match prepare(work.clone(), self.threads, self.max_threadgroups) {
-                Job::Done(result) => self.end(&work, worker, start, result),
-                Job::Dispatch(dispatch) => {
-                    let dispatch: Arc<Dispatch> = Arc::from(dispatch);
-                    if dispatch.is_shared() && self.is_free() {
-                        self.lock().shared.push(dispatch.clone());
-                        self.announce(2);
+            Next::Work(work) => {
+                match prepare(work.clone(), self.threads, self.max_threadgroups, self.log.get()) {
+                    Job::Done(result) => self.end(&work, worker, start, result),
+                    Job::Dispatch(dispatch) => {
+                        let dispatch: Arc<Dispatch> = Arc::from(dispatch);
+                        if dispatch.is_shared() && self.is_free() {
+                            self.lock().shared.push(dispatch.clone());
+                            self.announce(2);
+                        }
+                        self.run_chunks(&dispatch, slot, worker, start);
                     }
-                    self.run_chunks(&dispatch, slot, worker, start);
                 }
-            },
+            }
         }
     }
 
@@ -213,6 +219,7 @@ impl Scheduler {
             self.lock().shared.retain(|other| !Arc::ptr_eq(other, dispatch));
         }
         if last {
+            self.log.get().into_iter().for_each(|log| dispatch.tell(log));
             let failure = dispatch.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
             let result = failure.map_or(Ok(()), Err);
             self.end(&dispatch.work, worker, began, result);

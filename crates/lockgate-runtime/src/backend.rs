@@ -7,7 +7,10 @@
 //!
 //! [`null`](crate::null) is the smallest backend and the template for the next.
 
-use crate::{CommandBufferContents, PixelFormat, Result, SamplerDescriptor, ShaderModule, TextureDescriptor};
+use crate::{
+    CommandBufferContents, Error, ErrorKind, Observation, Observe, PixelFormat, Result, SamplerDescriptor,
+    ShaderModule, TextureDescriptor,
+};
 use lockgate_sync::{CommandRef, CommitId, EventId, Graph};
 use std::any::Any;
 use std::sync::Arc;
@@ -292,6 +295,23 @@ pub trait Backend: Send + Sync {
     fn info(&self) -> &DeviceInfo;
     /// Where to report. Called once, before anything else.
     fn set_observer(&self, observer: Arc<dyn Observer>);
+    /// What to record of what runs. Called once, before anything is made.
+    ///
+    /// # Errors
+    /// It cannot.
+    fn set_observe(&self, observe: Observe) -> Result<()> {
+        match observe {
+            Observe::Nothing => Ok(()),
+            Observe::Accesses => {
+                let message = format!("the device `{}` cannot observe accesses", self.info().name);
+                Err(Error::new(ErrorKind::Unsupported, message))
+            }
+        }
+    }
+    /// What was recorded since the last call of commands that have ended.
+    fn take_observation(&self) -> Observation {
+        Observation::default()
+    }
     /// Memory for a heap or a resource.
     fn allocate(&self, size: u64, storage: StorageMode) -> Result<Native>;
     /// What a texture needs in a heap.

@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, CommitReport, DeviceInfo, Native, Observer, Submission, SubmittedBuffer};
 use crate::completion::{Callback, CommitState, Completions, Events};
-use crate::{CommandBufferContents, Error, ErrorKind, Result};
+use crate::{CommandBufferContents, Error, ErrorKind, Observation, Observe, Result};
 use lockgate_sync::{
     CommitId, Engine, EngineDescriptor, EventId, FenceId, Gap, Graph, HostStep, MemoryId, Misuse, Model,
     QueueId, ResourceDescriptor, ResourceId, Taken,
@@ -42,6 +42,9 @@ pub struct DeviceDescriptor {
     pub checking: Checking,
     /// Whether everything that is committed is kept for [`Device::take_trace`]. Default: no.
     pub tracing: bool,
+    /// What the device records of what it runs, for [`Device::take_observation`]. Default: nothing. A device that
+    /// cannot observe is refused by [`Device::open`].
+    pub observe: Observe,
     /// How long a host may stand before a wait for an event that nothing brings until the wait is given up
     /// (A19). Default: 4 s.
     pub event_timeout: Duration,
@@ -50,7 +53,13 @@ pub struct DeviceDescriptor {
 impl Default for DeviceDescriptor {
     fn default() -> DeviceDescriptor {
         let event_timeout = Duration::from_secs(4);
-        DeviceDescriptor { model: Model::default(), checking: Checking::Off, tracing: false, event_timeout }
+        DeviceDescriptor {
+            model: Model::default(),
+            checking: Checking::Off,
+            tracing: false,
+            observe: Observe::Nothing,
+            event_timeout,
+        }
     }
 }
 
@@ -110,7 +119,7 @@ impl TracedCommit {
 }
 
 /// A resource in the table of a device: an id that is used again, and a generation that is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceKey {
     /// Position in the table.
     pub id: ResourceId,
@@ -179,7 +188,31 @@ impl std::fmt::Debug for Device {
 
 impl Device {
     /// Opens a device on a backend.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where [`DeviceDescriptor::observe`] asks for what the backend cannot observe.
+    ///
+    /// ```
+    /// use lockgate_runtime::{Device, DeviceDescriptor, Observe, null::NullBackend};
+    /// let descriptor = DeviceDescriptor { observe: Observe::Accesses, ..Default::default() };
+    /// let refused = Device::open(Box::new(NullBackend::default()), descriptor).unwrap_err();
+    /// assert_eq!(refused.to_string(), "the device `null` cannot observe accesses");
+    /// ```
+    pub fn open(backend: Box<dyn Backend>, descriptor: DeviceDescriptor) -> Result<Device> {
+        backend.set_observe(descriptor.observe)?;
+        Ok(Device::assemble(backend, descriptor))
+    }
+
+    /// The same where nothing is to be observed, or the backend is known to be able to. One that is not observes
+    /// nothing and says so in the log; [`Device::open`] refuses it.
     pub fn new(backend: Box<dyn Backend>, descriptor: DeviceDescriptor) -> Device {
+        if let Err(error) = backend.set_observe(descriptor.observe) {
+            log::error!("{error}");
+        }
+        Device::assemble(backend, descriptor)
+    }
+
+    fn assemble(backend: Box<dyn Backend>, descriptor: DeviceDescriptor) -> Device {
         let completions = Arc::new(Completions::default());
         backend.set_observer(completions.clone());
         let engine = Engine::new(EngineDescriptor { model: descriptor.model, ..Default::default() });
@@ -220,6 +253,11 @@ impl Device {
     /// What checking has found since the last call. Misuse is found even if checking is off.
     pub fn take_report(&self) -> Report {
         std::mem::take(&mut self.0.state().report)
+    }
+
+    /// What the commands that have ended touched since the last call, if [`DeviceDescriptor::observe`] is on.
+    pub fn take_observation(&self) -> Observation {
+        self.0.backend.take_observation()
     }
 
     /// What was committed since the last call, if [`DeviceDescriptor::tracing`] is on.

@@ -17,11 +17,13 @@ mod device;
 mod dispatch;
 mod error;
 mod event;
+mod extent;
 mod format;
 mod heap;
 mod library;
 pub mod message;
 pub mod null;
+mod observe;
 mod queue;
 mod residency;
 mod sampler;
@@ -39,11 +41,17 @@ pub use contents::{CommandBufferContents, PassInfo, UsedResource};
 pub use device::{Checking, Device, DeviceDescriptor, Report, ResourceKey, Trace, TracedCommit};
 pub use error::{Error, ErrorKind, Result, SourceSpan};
 pub use event::{Event, Fence, SharedEvent, SharedEventListener};
+pub use extent::{Extent, ExtentGrid, ExtentQuery, TouchedBytes};
 pub use format::PixelFormat;
 pub use heap::{Heap, HeapDescriptor, HeapType};
 pub use library::{BindingKind, ComputePipeline, Library, ReflectedBinding, Reflection, ShaderModule};
 pub use lockgate_sync::{
     Barrier, BarrierScope, HazardTrackingMode, Model, RenderStages, Stages, VisibilityOptions,
+};
+pub use observe::{
+    ByteSet, ConflictSide, DispatchRace, OBSERVED_MAX, Observation, Observe, ObservedAccess, ObservedCommand,
+    ObservedKind, ObservedPart, ObservedResource, ObservedSpace, OutOfBounds, RaceSide, SourcePlace,
+    UninitializedRead, Verdict,
 };
 pub use queue::{CommandQueue, CommandQueueDescriptor, Commit, CommitFeedback};
 pub use residency::ResidencySet;

@@ -122,6 +122,9 @@ pub struct ComputePipeline(pub(crate) Arc<PipelineInner>);
 pub(crate) struct PipelineInner {
     pub(crate) native: Native,
     pub(crate) reflection: Reflection,
+    pub(crate) shader: Arc<ShaderModule>,
+    /// Values of override constants.
+    pub(crate) constants: Vec<(String, f64)>,
     label: String,
 }
 
@@ -163,6 +166,10 @@ impl Library {
     /// A name that is no compute kernel of the library.
     pub fn reflect(&self, name: &str) -> Result<Reflection> {
         Ok(reflect(&self.0, self.find(name)?))
+    }
+
+    pub(crate) fn shader(&self) -> &ShaderModule {
+        &self.0
     }
 
     fn find(&self, name: &str) -> Result<usize> {
@@ -208,7 +215,8 @@ impl Device {
         let reflection = library.reflect(name)?;
         let source = ComputePipelineSource { module: &library.0, entry_point: name, constants, label: name };
         let native = self.0.backend.create_compute_pipeline(&source)?;
-        Ok(ComputePipeline(Arc::new(PipelineInner { native, reflection, label: name.to_owned() })))
+        let (shader, constants, label) = (library.0.clone(), constants.to_vec(), name.to_owned());
+        Ok(ComputePipeline(Arc::new(PipelineInner { native, reflection, shader, constants, label })))
     }
 }
 

@@ -105,9 +105,9 @@ pub fn open_device(name: &str, descriptor: DeviceDescriptor) -> Result<Device> {
         #[cfg(feature = "cpu")]
         "cpu" => {
             let backend = lockgate_cpu::CpuBackend::new(&lockgate_cpu::CpuDescriptor::default())?;
-            Ok(Device::new(Box::new(backend), descriptor))
+            Device::open(Box::new(backend), descriptor)
         }
-        "null" => Ok(Device::new(Box::new(null::NullBackend::default()), descriptor)),
+        "null" => Device::open(Box::new(null::NullBackend::default()), descriptor),
         _ => Err(Error::new(
             ErrorKind::Unsupported,
             format!("there is no device `{name}`; `lockgate devices` lists those that there are"),

@@ -21,6 +21,7 @@ mod number;
 mod reflect;
 mod sample;
 pub mod texel;
+pub mod watch;
 
 use std::{borrow::Cow, ops::Range};
 
@@ -68,6 +69,8 @@ pub enum Lanes {
     /// Four neighbours in x, one in each quarter of a vector register. Kernels for which that does not work run one
     /// after the other.
     Four,
+    /// One after the other, telling a recorder: for [`Kernel::watch`] alone.
+    Watched,
 }
 
 /// A compiled kernel. Immutable; share it in an `Arc`.
@@ -137,6 +140,36 @@ impl Kernel {
         }
     }
 
+    /// Runs workgroups as [`Self::run`] does and records all that they touch. Machine code has to be made for it, with
+    /// [`Lanes::Watched`], or fails.
+    ///
+    /// # Safety
+    /// As for [`Self::run`].
+    pub unsafe fn watch(
+        &self,
+        launch: &Launch<'_>,
+        groups: Range<u64>,
+        recorder: &mut watch::Recorder,
+    ) -> Outcome {
+        if let Err(message) = reflect::check(self.slots(), launch) {
+            return Outcome::Failed(message);
+        }
+        match &self.runner {
+            // SAFETY: the caller's promise.
+            Runner::Interpreter(program) => unsafe { program.run(launch, groups, Some(recorder)) },
+            // SAFETY: the caller's promise.
+            Runner::Jit(code) => unsafe { code.run(launch, groups, Some(recorder)) },
+        }
+    }
+
+    /// Bytes of the smallest scalar that its module names, at most 4: what a record has to tell apart.
+    pub fn smallest_scalar(&self) -> u32 {
+        match &self.runner {
+            Runner::Interpreter(program) => program.smallest_scalar(),
+            Runner::Jit(_) => 4,
+        }
+    }
+
     /// Runs the workgroups whose linear index (x fastest) is in `groups`. Threads may run disjoint ranges of one launch
     /// at the same time.
     ///
@@ -154,9 +187,9 @@ impl Kernel {
         }
         match &self.runner {
             // SAFETY: the caller's promise.
-            Runner::Interpreter(program) => unsafe { program.run(launch, groups) },
+            Runner::Interpreter(program) => unsafe { program.run(launch, groups, None) },
             // SAFETY: the caller's promise.
-            Runner::Jit(code) => unsafe { code.run(launch, groups) },
+            Runner::Jit(code) => unsafe { code.run(launch, groups, None) },
         }
     }
 }

@@ -61,7 +61,7 @@ pub(super) unsafe fn update(texture: &TextureBinding, at: [u32; 3], change: impl
     }
 }
 
-fn texel_address(texture: &TextureBinding, level: u32, [x, y, z]: [u32; 3]) -> Option<*mut u8> {
+pub(super) fn texel_address(texture: &TextureBinding, level: u32, [x, y, z]: [u32; 3]) -> Option<*mut u8> {
     let level = texture.levels.get(level as usize)?;
     if x >= level.width || y >= level.height || z >= level.depth_or_layers {
         return None;
@@ -70,6 +70,44 @@ fn texel_address(texture: &TextureBinding, level: u32, [x, y, z]: [u32; 3]) -> O
         + u64::from(y) * level.row_pitch
         + u64::from(z) * level.slice_pitch;
     Some(level.ptr.wrapping_add(bytes as usize))
+}
+
+/// The first coordinate of a texel that is outside, and what it had to be below.
+pub(super) fn beyond(texture: &TextureBinding, level: u32, texel: [u32; 3]) -> (u32, u32) {
+    let Some(of) = texture.levels.get(level as usize) else {
+        return (level, texture.levels.len() as u32);
+    };
+    let size = [of.width, of.height, of.depth_or_layers];
+    texel.into_iter().zip(size).find(|(at, size)| at >= size).unwrap_or((0, 0))
+}
+
+/// The texels, each with its level, that a sample or a gather looks at.
+pub(super) fn footprint(
+    texture: &TextureBinding,
+    sampler: &SamplerBinding,
+    point: &SamplePoint,
+    gather: bool,
+) -> Vec<(u32, [u32; 3])> {
+    let looked_at = std::cell::RefCell::new(Vec::new());
+    let (linear, largest);
+    let (sampler, point) = if gather {
+        linear = SamplerBinding {
+            mag_filter: Filter::Linear,
+            min_filter: Filter::Linear,
+            mip_filter: Filter::Nearest,
+            lod: [0.0, 0.0],
+            ..*sampler
+        };
+        largest = SamplePoint { lod: 0.0, ..*point };
+        (&linear, &largest)
+    } else {
+        (sampler, point)
+    };
+    blend(texture, sampler, point, |level, at| {
+        looked_at.borrow_mut().extend(at.map(|at| (level, at)));
+        [0.0; 4]
+    });
+    looked_at.into_inner()
 }
 
 /// # Safety

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+use lockgate_cpu::kernel::watch::Recorder;
 use lockgate_cpu::kernel::{
     Binding, BufferBinding, Engine, Kernel, KernelDescriptor, KernelError, Lanes, Launch, Outcome,
 };
@@ -13,6 +14,10 @@ const GUARD_BYTE: u8 = 0xA5;
 /// Every way to run a kernel.
 pub(crate) const ENGINES: [(Engine, Lanes); 3] =
     [(Engine::Interpreter, Lanes::One), (Engine::Jit, Lanes::One), (Engine::Jit, Lanes::Four)];
+
+/// Both ways to record; no kernel here races, other than by writing what is there.
+const RECORDING: [(Engine, Lanes); 2] =
+    [(Engine::Interpreter, Lanes::Watched), (Engine::Jit, Lanes::Watched)];
 
 /// Memory with guard bytes before and behind.
 pub(crate) struct Memory {
@@ -114,6 +119,8 @@ pub(crate) struct Case<'a> {
     pub(crate) buffers: Vec<Vec<u8>>,
     pub(crate) immediates: Vec<u8>,
     pub(crate) constants: Vec<(String, f64)>,
+    /// Whether invocations race, in a way that all engines settle alike.
+    pub(crate) races: bool,
 }
 
 impl<'a> Case<'a> {
@@ -126,6 +133,7 @@ impl<'a> Case<'a> {
             buffers,
             immediates: Vec::new(),
             constants: Vec::new(),
+            races: false,
         }
     }
 
@@ -146,8 +154,18 @@ impl<'a> Case<'a> {
             stop: &AtomicBool::new(false),
         };
         let groups = self.grid.iter().map(|n| u64::from(*n)).product();
-        // SAFETY: the memories outlive the call, and nothing else uses them meanwhile.
-        let outcome = unsafe { kernel.run(&launch, 0..groups) };
+        let outcome = if lanes == Lanes::Watched {
+            let mut recorder = Recorder::new(self.grid, kernel.workgroup_size(), Vec::new(), 4);
+            // SAFETY: the memories outlive the call, and nothing else uses them meanwhile.
+            let outcome = unsafe { kernel.watch(&launch, 0..groups, &mut recorder) };
+            let races = recorder.races();
+            let harmless = races.iter().all(|race| race.equal_values);
+            assert!(harmless != self.races, "{races:?} in {}", self.source);
+            outcome
+        } else {
+            // SAFETY: as above.
+            unsafe { kernel.run(&launch, 0..groups) }
+        };
         assert_eq!(outcome, Outcome::Done, "{engine:?} {lanes:?}");
         memories.iter_mut().map(Memory::bytes).collect()
     }
@@ -155,7 +173,7 @@ impl<'a> Case<'a> {
     /// Runs on all engines, which have to agree bit by bit, and gives what they agree on.
     pub(crate) fn run(&self) -> Vec<Vec<u8>> {
         let expected = self.run_on(Engine::Interpreter, Lanes::One);
-        for (engine, lanes) in ENGINES {
+        for (engine, lanes) in ENGINES.into_iter().chain(RECORDING) {
             let got = self.run_on(engine, lanes);
             for (buffer, (got, expected)) in got.iter().zip(&expected).enumerate() {
                 assert_same(got, expected, &format!("{engine:?} {lanes:?}, buffer {buffer}"));

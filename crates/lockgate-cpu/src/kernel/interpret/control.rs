@@ -76,10 +76,11 @@ impl<'a> Machine<'a> {
     }
 
     fn block(&mut self, block: &'a Block, active: &mut Mask, leaving: &mut Leaving) -> Result<(), Fault> {
-        for statement in block {
+        for (statement, span) in block.span_iter() {
             if !any(active) {
                 break;
             }
+            self.statement = *span;
             self.statement(statement, active, leaving)?;
         }
         Ok(())
@@ -123,7 +124,7 @@ impl<'a> Machine<'a> {
                 }
                 active.fill(false);
             }
-            Statement::ControlBarrier(_) => self.barrier(active)?,
+            Statement::ControlBarrier(flags) => self.barrier(active, *flags)?,
             Statement::MemoryBarrier(_) => {}
             _ => self.effect(statement, active)?,
         }
@@ -134,11 +135,12 @@ impl<'a> Machine<'a> {
     fn effect(&mut self, statement: &'a Statement, active: &Mask) -> Result<(), Fault> {
         match *statement {
             Statement::WorkGroupUniformLoad { pointer, result } => {
-                self.barrier(active)?;
+                self.barrier(active, naga::Barrier::WORK_GROUP)?;
                 for lane in lanes(active) {
-                    let value = self.load(pointer, lane)?;
+                    let value = self.load(pointer, self.statement, lane)?;
                     self.set(result, lane, value)?;
                 }
+                self.barrier(active, naga::Barrier::WORK_GROUP)?;
             }
             Statement::Call { function, ref arguments, result } => {
                 let mut values = vec![Vec::new(); active.len()];
@@ -187,8 +189,11 @@ impl<'a> Machine<'a> {
     }
 
     /// All invocations of the workgroup have to be here.
-    fn barrier(&self, active: &Mask) -> Result<(), Fault> {
+    fn barrier(&self, active: &Mask, flags: naga::Barrier) -> Result<(), Fault> {
         if *active == self.present {
+            if let Some(recorder) = &self.recorder {
+                recorder.borrow_mut().barrier(flags);
+            }
             Ok(())
         } else {
             Err(Fault::failed("a barrier in control flow that is not uniform"))

@@ -116,18 +116,20 @@ impl<'a> Machine<'a> {
                 Value::Data(chosen.collect())
             }
             Expression::Access { base, index } => {
+                let bits = self.value(index, lane)?.first()?;
                 let index = self.index(index, lane)?;
-                self.access(base, index, lane)?
+                self.access(base, (index, bits), lane)?
             }
             Expression::AccessIndex { base, index } => self.access_part(base, index, lane)?,
             Expression::FunctionArgument(index) => frame.arguments[lane][index as usize].clone(),
             Expression::GlobalVariable(variable) => self.global(variable)?,
-            Expression::LocalVariable(variable) => Value::Pointer(Pointer {
-                root: Root::Local { depth: self.frames.len() - 1, variable: variable.index() },
-                offset: 0,
-                inside: true,
-            }),
-            Expression::Load { pointer } => self.load(pointer, lane)?,
+            Expression::LocalVariable(variable) => {
+                let root = Root::Local { depth: self.frames.len() - 1, variable: variable.index() };
+                Value::Pointer(Pointer::to(root, 0))
+            }
+            Expression::Load { pointer } => {
+                self.load(pointer, frame.function.expressions.get_span(handle), lane)?
+            }
             Expression::ImageSample { .. } | Expression::ImageLoad { .. } | Expression::ImageQuery { .. } => {
                 Value::Data(self.image_expression(handle, lane)?)
             }
@@ -202,9 +204,9 @@ impl<'a> Machine<'a> {
             AddressSpace::WorkGroup => Root::Shared,
             AddressSpace::Private => Root::Private,
             AddressSpace::Immediate => Root::Immediates,
-            _ => return Ok(Value::Pointer(Pointer { root: Root::Slot(place), offset: 0, inside: true })),
+            _ => return Ok(Value::Pointer(Pointer::to(Root::Slot(place), 0))),
         };
-        Ok(Value::Pointer(Pointer { root, offset: place.into(), inside: true }))
+        Ok(Value::Pointer(Pointer::to(root, place.into())))
     }
 
     /// An index as an unsigned number; negative ones are out of range of everything.
@@ -213,8 +215,13 @@ impl<'a> Machine<'a> {
         Ok(u64::try_from(num.int(self.value(index, lane)?.first()?)).unwrap_or(u64::MAX))
     }
 
-    /// A part of `base` chosen by an index that may be out of range.
-    fn access(&self, base: Handle<Expression>, index: u64, lane: usize) -> Result<Value, Fault> {
+    /// A part of `base` chosen by an index, also given as its bits, that may be out of range.
+    fn access(
+        &self,
+        base: Handle<Expression>,
+        (index, bits): (u64, u64),
+        lane: usize,
+    ) -> Result<Value, Fault> {
         let module = &self.program.module;
         let elements = layout::elements(module, self.inner(base)?)
             .ok_or_else(|| Fault::failed("an index into this type"))?;
@@ -229,6 +236,7 @@ impl<'a> Machine<'a> {
             Value::Pointer(pointer) => Value::Pointer(Pointer {
                 offset: pointer.offset + chosen * u64::from(elements.stride),
                 inside: pointer.inside && index < count,
+                beyond: if index < count { pointer.beyond } else { (bits, count) },
                 ..pointer
             }),
             value => slice(&value, chosen as usize * elements.leaves, elements.leaves)?,
@@ -240,7 +248,7 @@ impl<'a> Machine<'a> {
         let module = &self.program.module;
         let inner = self.inner(base)?;
         if layout::elements(module, inner).is_some_and(|elements| elements.count.is_none()) {
-            return self.access(base, index.into(), lane);
+            return self.access(base, (index.into(), index.into()), lane);
         }
         let (offset, leaf) =
             layout::part(module, inner, index).ok_or_else(|| Fault::failed("a part of this type"))?;

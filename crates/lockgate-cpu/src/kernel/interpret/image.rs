@@ -1,5 +1,6 @@
 //! Expressions and statements on textures: evaluates their operands and asks `sample` for the rest.
 
+use lockgate_runtime::ObservedKind;
 use naga::{AtomicFunction, Expression, Handle, ImageQuery, SampleLevel};
 
 use super::{
@@ -15,15 +16,16 @@ use super::{
 };
 
 impl<'a> Machine<'a> {
-    fn slot(&self, resource: Handle<Expression>, lane: usize) -> Result<&'a Binding, Fault> {
+    fn slot_number(&self, resource: Handle<Expression>, lane: usize) -> Result<u32, Fault> {
         match self.value(resource, lane)? {
-            Value::Resource(slot) => self
-                .launch
-                .bindings
-                .get(slot as usize)
-                .ok_or_else(|| Fault::failed("a slot without a binding")),
+            Value::Resource(slot) => Ok(slot),
             _ => Err(Fault::failed("a value where a resource is needed")),
         }
+    }
+
+    fn slot(&self, resource: Handle<Expression>, lane: usize) -> Result<&'a Binding, Fault> {
+        let slot = self.slot_number(resource, lane)?;
+        self.launch.bindings.get(slot as usize).ok_or_else(|| Fault::failed("a slot without a binding"))
     }
 
     fn texture(&self, image: Handle<Expression>, lane: usize) -> Result<&'a TextureBinding, Fault> {
@@ -80,6 +82,9 @@ impl<'a> Machine<'a> {
                 let texture = self.texture(image, lane)?;
                 let at = self.texel(coordinate, array_index, lane)?;
                 let level = level.map(|level| self.integers(level, lane)).transpose()?.map_or(0, |v| v[0]);
+                let span = self.frame()?.function.expressions.get_span(handle);
+                let of = (self.slot_number(image, lane)?, texture);
+                self.observe_texel(span, (ObservedKind::Read, false), of, (level, at), lane);
                 // SAFETY: the texture is valid by the contract of `Kernel::run`.
                 let texel = unsafe { sample::load(texture, level, at) };
                 self.texel_result(handle, texel)
@@ -132,6 +137,9 @@ impl<'a> Machine<'a> {
         if clamp_to_edge {
             clamp_to_texels(texture, &mut point);
         }
+        let span = self.frame()?.function.expressions.get_span(handle);
+        let of = (self.slot_number(image, lane)?, texture);
+        self.observe_sample(span, of, sampler, &point, gather.is_some(), lane);
         let reference = depth_ref.map(|reference| self.float(reference, lane)).transpose()?;
         let texel = match (gather, reference) {
             (Some(component), _) => {
@@ -189,6 +197,8 @@ impl<'a> Machine<'a> {
         let value = self.value(value, lane)?;
         let data = value.data()?;
         let texel = std::array::from_fn(|i| data.get(i).copied().unwrap_or(0) as u32);
+        let of = (self.slot_number(image, lane)?, texture);
+        self.observe_texel(self.statement, (ObservedKind::Write, true), of, (0, at), lane);
         // SAFETY: the texture is valid by the contract of `Kernel::run`, and the slot says that it is written.
         unsafe { sample::store(texture, at, texel) };
         Ok(())
@@ -207,6 +217,8 @@ impl<'a> Machine<'a> {
         let at = self.texel(coordinate, array_index, lane)?;
         let num: Num = num_of(self.inner(value)?)?;
         let operand = self.value(value, lane)?.first()?;
+        let of = (self.slot_number(image, lane)?, texture);
+        self.observe_texel(self.statement, (ObservedKind::Atomic, true), of, (0, at), lane);
         // SAFETY: the texture is valid by the contract of `Kernel::run`, and the slot says that it is written.
         unsafe { sample::update(texture, at, |old| changed(fun, num, old, operand, None)) };
         Ok(())

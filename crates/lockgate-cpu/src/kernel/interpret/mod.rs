@@ -9,18 +9,20 @@ mod check;
 mod control;
 mod eval;
 mod image;
+mod observe;
 mod place;
 mod value;
 
-use std::{ops::Range, sync::OnceLock};
+use std::{cell::RefCell, ops::Range, sync::OnceLock};
 
-use naga::{BuiltIn, Function, Module, valid::FunctionInfo, valid::ModuleInfo};
+use naga::{BuiltIn, Function, Module, Span, valid::FunctionInfo, valid::ModuleInfo};
 
 use super::{
     binding::{Launch, Outcome},
     group_at,
     layout::{self, Leaf},
     reflect::Globals,
+    watch::Recorder,
 };
 pub(super) use builtin::{ldexp, split_float};
 pub(super) use check::check;
@@ -47,6 +49,13 @@ impl Program {
         self.module.entry_points[self.entry].workgroup_size
     }
 
+    /// Bytes, at most 4.
+    pub(super) fn smallest_scalar(&self) -> u32 {
+        let scalars = self.module.types.iter().filter_map(|(_, ty)| ty.inner.scalar());
+        let widths = scalars.filter(|scalar| scalar.kind != naga::ScalarKind::Bool);
+        widths.map(|scalar| u32::from(scalar.width)).min().unwrap_or(4).min(4)
+    }
+
     fn leaves(&self, ty: naga::Handle<naga::Type>) -> Option<&[Leaf]> {
         let cell = self.leaves.get(ty.index())?;
         cell.get_or_init(|| layout::leaves(&self.module, &self.module.types[ty].inner)).as_deref()
@@ -56,12 +65,21 @@ impl Program {
     ///
     /// # Safety
     /// As [`super::Kernel::run`] asks; the launch fits the slots and the grid contains the groups.
-    pub(super) unsafe fn run(&self, launch: &Launch<'_>, groups: Range<u64>) -> Outcome {
+    pub(super) unsafe fn run(
+        &self,
+        launch: &Launch<'_>,
+        groups: Range<u64>,
+        mut recorder: Option<&mut Recorder>,
+    ) -> Outcome {
         for group in groups {
             if launch.stop.load(std::sync::atomic::Ordering::Relaxed) {
                 return Outcome::Stopped;
             }
-            match Machine::new(self, launch, group_at(launch.grid, group)).run() {
+            if let Some(recorder) = &mut recorder {
+                recorder.begin_group(group);
+            }
+            let recorder = recorder.as_deref_mut();
+            match Machine::new(self, launch, group_at(launch.grid, group), recorder).run() {
                 Ok(()) => {}
                 Err(Fault::Stopped) => return Outcome::Stopped,
                 Err(Fault::Failed(message)) => return Outcome::Failed(message),
@@ -85,6 +103,10 @@ struct Machine<'a> {
     /// For each invocation.
     private: Vec<Vec<u8>>,
     frames: Vec<Frame<'a>>,
+    /// Who is told of every access, if anybody is.
+    recorder: Option<RefCell<&'a mut Recorder>>,
+    /// The statement that is executed.
+    statement: Span,
 }
 
 /// One function call, for all invocations at once.
@@ -101,7 +123,12 @@ struct Frame<'a> {
 }
 
 impl<'a> Machine<'a> {
-    fn new(program: &'a Program, launch: &'a Launch<'a>, group: [u32; 3]) -> Self {
+    fn new(
+        program: &'a Program,
+        launch: &'a Launch<'a>,
+        group: [u32; 3],
+        recorder: Option<&'a mut Recorder>,
+    ) -> Self {
         let size = program.workgroup_size();
         let count = size.iter().product::<u32>() as usize;
         let mut machine = Machine {
@@ -112,6 +139,8 @@ impl<'a> Machine<'a> {
             shared: vec![0; program.globals.shared_bytes as usize],
             private: vec![vec![0; program.globals.private_bytes as usize]; count],
             frames: Vec::new(),
+            recorder: recorder.map(RefCell::new),
+            statement: Span::UNDEFINED,
         };
         if let Some(threads) = launch.threads {
             machine.present =

@@ -1,6 +1,7 @@
 //! How memory is read and written through pointers.
 
-use naga::{AtomicFunction, BinaryOperator, Expression, Handle, MathFunction, TypeInner};
+use lockgate_runtime::ObservedKind;
+use naga::{AtomicFunction, BinaryOperator, Expression, Handle, MathFunction, Span, TypeInner};
 
 use super::{
     super::{
@@ -30,8 +31,15 @@ impl Machine<'_> {
         found.ok_or_else(|| Fault::failed("a load or store of this type"))
     }
 
-    pub(super) fn load(&self, pointer: Handle<Expression>, lane: usize) -> Result<Value, Fault> {
+    pub(super) fn load(&self, pointer: Handle<Expression>, span: Span, lane: usize) -> Result<Value, Fault> {
         let place = self.value(pointer, lane)?.pointer()?;
+        if self.recorder.is_some() {
+            let kind = if self.is_atomic(pointer)? { ObservedKind::AtomicLoad } else { ObservedKind::Read };
+            let leaves = self.pointee(pointer)?;
+            leaves.iter().enumerate().for_each(|(number, leaf)| {
+                self.observe(span, kind, place, *leaf, lane, (number == 0, false));
+            });
+        }
         let read = |leaf: &Leaf| self.read(place, *leaf, lane);
         Ok(Value::Data(self.pointee(pointer)?.iter().map(read).collect::<Result<Data, _>>()?))
     }
@@ -44,14 +52,20 @@ impl Machine<'_> {
     ) -> Result<(), Fault> {
         let place = self.value(pointer, lane)?.pointer()?;
         let value = self.value(value, lane)?;
-        for (leaf, bits) in self.pointee(pointer)?.iter().zip(value.data()?) {
+        let atomic = self.recorder.is_some() && self.is_atomic(pointer)?;
+        for (number, (leaf, bits)) in self.pointee(pointer)?.iter().zip(value.data()?).enumerate() {
+            if self.recorder.is_some() {
+                let kind = if atomic { ObservedKind::Atomic } else { ObservedKind::Write };
+                let changed = !atomic && place.inside && self.read(place, *leaf, lane)? != *bits;
+                self.observe(self.statement, kind, place, *leaf, lane, (number == 0, changed));
+            }
             self.write(place, *leaf, lane, *bits)?;
         }
         Ok(())
     }
 
     /// Where a scalar of a bound buffer is.
-    fn address(&self, slot: u32, offset: u64, bytes: u32) -> Result<*mut u8, Fault> {
+    pub(super) fn address(&self, slot: u32, offset: u64, bytes: u32) -> Result<*mut u8, Fault> {
         match self.launch.bindings.get(slot as usize) {
             Some(Binding::Buffer(buffer)) if offset + u64::from(bytes) <= buffer.len => {
                 Ok(buffer.ptr.wrapping_add(offset as usize))
@@ -115,6 +129,7 @@ impl Machine<'_> {
             AtomicFunction::Exchange { compare: Some(compare) } => Some(self.value(compare, lane)?.first()?),
             _ => None,
         };
+        self.observe(self.statement, ObservedKind::Atomic, place, leaf, lane, (true, true));
         let change = |old| changed(fun, leaf.num, old, operand, compare);
         let old = match place.root {
             _ if !place.inside => 0,

@@ -23,6 +23,15 @@ pub(super) struct Pointer {
     pub(super) offset: u64,
     /// False after an index that was out of range and therefore clamped.
     pub(super) inside: bool,
+    /// That index, and the length that it had to be below.
+    pub(super) beyond: (u64, u64),
+}
+
+impl Pointer {
+    /// The start of a variable.
+    pub(super) fn to(root: Root, offset: u64) -> Self {
+        Self { root, offset, inside: true, beyond: (0, 0) }
+    }
 }
 
 /// Which memory a pointer points into.

@@ -21,7 +21,7 @@ type Leaves<'a> = &'a [(u32, Id)];
 type Addresses = [(Value, i32); 4];
 
 impl Emitter<'_, '_> {
-    fn count(&mut self, memory: Memory, bound: Bound) -> Value {
+    pub(super) fn count(&mut self, memory: Memory, bound: Bound) -> Value {
         match (bound, memory) {
             (Bound::Known(count), _) => self.int(count),
             (Bound::Runtime, Memory::Slot { slot, .. }) => self.slots[slot as usize].count,
@@ -43,7 +43,7 @@ impl Emitter<'_, '_> {
         if matches!(memory, Memory::Array(_)) { self.lanes } else { 1 }
     }
 
-    fn base(&mut self, memory: Memory) -> Value {
+    pub(super) fn base(&mut self, memory: Memory) -> Value {
         match memory {
             Memory::Slot { slot, .. } => self.slots[slot as usize].pointer,
             Memory::Shared => self.field(context!(shared)),
@@ -66,7 +66,13 @@ impl Emitter<'_, '_> {
     }
 
     /// Adds an index that is not out of range, or is made so.
-    fn advance(&mut self, address: Value, memory: Memory, index: &Index, value: Value) -> (Value, Value) {
+    pub(super) fn advance(
+        &mut self,
+        address: Value,
+        memory: Memory,
+        index: &Index,
+        value: Value,
+    ) -> (Value, Value) {
         let stride = i64::from(index.stride * self.scale(memory));
         if let Bound::Known(count) = index.bound
             && self.counted.is_below(index.id, count)

@@ -29,6 +29,8 @@ pub(super) struct Context {
     pub(super) immediates: *const u8,
     pub(super) constants: *const u8,
     pub(super) stop: *const u8,
+    /// A [`Watcher`](super::told::Watcher), for code that tells what it does.
+    pub(super) watcher: *mut u8,
     pub(super) group: [u32; 3],
     pub(super) grid: [u32; 3],
     pub(super) threads: [u32; 3],
@@ -269,6 +271,7 @@ fn load_fields(b: &mut FunctionBuilder<'_>, context: Value) -> Vec<(i32, Value)>
         context!(immediates),
         context!(constants),
         context!(stop),
+        context!(watcher),
     ];
     let triples = [context!(group), context!(grid), context!(threads)];
     let words = triples.iter().flat_map(|first| (0..3).map(move |axis| first + 4 * axis));

@@ -1,5 +1,6 @@
 //! How expressions become scalars and places.
 
+use lockgate_runtime::ObservedKind;
 use naga::{
     AddressSpace, AtomicFunction, BinaryOperator, Expression, Handle, RelationalFunction, Scalar, TypeInner,
     UnaryOperator,
@@ -49,7 +50,10 @@ impl<'m> Lowering<'m> {
             Expression::GlobalVariable(variable) => self.global(variable)?,
             Expression::Access { base, index } => self.access(base, index)?,
             Expression::AccessIndex { base, index } => self.access_part(base, index)?,
-            Expression::Load { pointer } => Lowered::Data(self.load(pointer, false)?),
+            Expression::Load { pointer } => {
+                let span = self.scope()?.function.expressions.get_span(handle);
+                Lowered::Data(self.load(pointer, span, false)?)
+            }
             Expression::Constant(constant) => {
                 Lowered::Data(self.global_expression(self.module.constants[constant].init)?)
             }
@@ -154,7 +158,7 @@ impl<'m> Lowering<'m> {
             AddressSpace::Uniform => (Memory::Slot { slot: place, readonly: true }, 0),
             _ => return Err("a variable in this address space"),
         };
-        Ok(Lowered::Place(Place { memory, offset, indices: Vec::new() }))
+        Ok(Lowered::Place(Place { memory, offset, indices: Vec::new(), site: None }))
     }
 
     fn binary(
@@ -342,13 +346,13 @@ impl<'m> Lowering<'m> {
         if let Some(constants) = constants {
             let offset = self.program.constants.len() as u32;
             self.program.constants.extend(constants.iter().flat_map(|bits| (*bits as u32).to_le_bytes()));
-            return Ok(Place { memory: Memory::Constants, offset, indices: Vec::new() });
+            return Ok(Place { memory: Memory::Constants, offset, indices: Vec::new(), site: None });
         }
         if ids.len() > 4 * SCALARS_MAX {
             return Err("an index into a value of this size");
         }
         let memory = Memory::Array(self.new_array(4 * ids.len() as u32)?);
-        let place = Place { memory, offset: 0, indices: Vec::new() };
+        let place = Place { memory, offset: 0, indices: Vec::new(), site: None };
         let from = ids.iter().enumerate().map(|(i, id)| (4 * i as u32, *id)).collect();
         self.emit(Stmt::Store { place: place.clone(), from });
         Ok(place)
@@ -419,7 +423,22 @@ impl<'m> Lowering<'m> {
         Ok(leaves)
     }
 
-    pub(super) fn load(&mut self, pointer: Handle<Expression>, uniform: bool) -> Result<Vec<Id>, Refusal> {
+    /// Whether a pointer is to an atomic.
+    fn is_atomic(&self, pointer: Handle<Expression>) -> Result<bool, Refusal> {
+        Ok(match *self.inner(pointer)? {
+            TypeInner::Pointer { base, .. } => {
+                matches!(self.module.types[base].inner, TypeInner::Atomic(_))
+            }
+            _ => false,
+        })
+    }
+
+    pub(super) fn load(
+        &mut self,
+        pointer: Handle<Expression>,
+        span: naga::Span,
+        uniform: bool,
+    ) -> Result<Vec<Id>, Refusal> {
         let leaves = self.pointee(pointer)?;
         match self.value(pointer)? {
             Lowered::Vars(first) => Ok(leaves
@@ -431,6 +450,9 @@ impl<'m> Lowering<'m> {
                 let into: Vec<(u32, Id)> =
                     leaves.iter().map(|leaf| (leaf.offset, self.new_id(leaf.num))).collect();
                 let ids = into.iter().map(|(_, id)| *id).collect();
+                let kind =
+                    if self.is_atomic(pointer)? { ObservedKind::AtomicLoad } else { ObservedKind::Read };
+                let place = self.observed(place, span, kind);
                 self.emit(Stmt::Load { place, into, uniform });
                 Ok(ids)
             }
@@ -442,6 +464,7 @@ impl<'m> Lowering<'m> {
         &mut self,
         pointer: Handle<Expression>,
         value: Handle<Expression>,
+        span: naga::Span,
     ) -> Result<(), Refusal> {
         let leaves = self.pointee(pointer)?;
         let zero = matches!(self.scope()?.function.expressions[value], Expression::ZeroValue(_));
@@ -451,7 +474,7 @@ impl<'m> Lowering<'m> {
                     self.emit(Stmt::Set(Var(first.0 + i as u32), id));
                 }
             }
-            Lowered::Place(Place { memory: Memory::Array(array), offset: 0, ref indices })
+            Lowered::Place(Place { memory: Memory::Array(array), offset: 0, ref indices, .. })
                 if zero && indices.is_empty() && leaves.len() > 1 && self.whole(array, &leaves) =>
             {
                 self.emit(Stmt::Zero(array));
@@ -459,6 +482,8 @@ impl<'m> Lowering<'m> {
             Lowered::Place(place) => {
                 let ids = self.data(value)?;
                 let from = leaves.iter().zip(ids).map(|(leaf, id)| (leaf.offset, id)).collect();
+                let kind = if self.is_atomic(pointer)? { ObservedKind::Atomic } else { ObservedKind::Write };
+                let place = self.observed(place, span, kind);
                 self.emit(Stmt::Store { place, from });
             }
             _ => return Err("a store to this"),
@@ -479,6 +504,7 @@ impl<'m> Lowering<'m> {
         fun: AtomicFunction,
         value: Handle<Expression>,
         result: Option<Handle<Expression>>,
+        span: naga::Span,
     ) -> Result<(), Refusal> {
         let num = self.num(value)?;
         if !matches!(num, Num::I32 | Num::U32) {
@@ -491,6 +517,7 @@ impl<'m> Lowering<'m> {
             _ => None,
         };
         let old = self.new_id(num);
+        let place = self.observed(place, span, ObservedKind::Atomic);
         self.emit(Stmt::Atomic { place, fun, value, compare, old });
         let Some(result) = result else { return Ok(()) };
         let mut ids = vec![old];

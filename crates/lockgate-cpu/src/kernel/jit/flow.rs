@@ -42,10 +42,17 @@ impl Emitter<'_, '_> {
                 }
             }
             Stmt::Set(var, id) => self.set(*var, *id),
-            Stmt::Load { place, into, .. } => self.load(place, into),
-            Stmt::Store { place, from } => self.store(place, from),
+            Stmt::Load { place, into, .. } => {
+                self.tell(place, into, false);
+                self.load(place, into);
+            }
+            Stmt::Store { place, from } => {
+                self.tell(place, from, true);
+                self.store(place, from);
+            }
             Stmt::Zero(array) => self.zero(*array),
             Stmt::Atomic { place, fun, value, compare, old } => {
+                self.tell(place, &[(0, *value)], false);
                 self.atomic(place, *fun, *value, *compare, *old);
             }
             Stmt::Image { op, slot, sampler, fields, results } => {
@@ -65,7 +72,7 @@ impl Emitter<'_, '_> {
             }
             Stmt::Loop { label, body } => self.repeat(*label, body),
             Stmt::Exit(label) => return self.exit(*label),
-            Stmt::Barrier(_) => {}
+            Stmt::Barrier(_, flags) => self.tell_barrier(*flags),
         }
         true
     }

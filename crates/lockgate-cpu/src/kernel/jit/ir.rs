@@ -4,9 +4,10 @@
 //! an [`Stmt::Exit`] to a label. A value ([`Id`]) is computed once in each pass through its statement; what changes
 //! is a variable ([`Var`]) or memory. Pointers do not exist: each access names its place.
 
+use lockgate_runtime::ObservedKind;
 use naga::{AtomicFunction, MathFunction, Span};
 
-use super::super::number::Num;
+use super::super::{number::Num, watch::Space};
 
 /// A scalar value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,6 +166,17 @@ pub(super) struct Place {
     pub(super) memory: Memory,
     pub(super) offset: u32,
     pub(super) indices: Vec<Index>,
+    /// Which of [`Program::sites`] accesses it here, in a kernel that tells a recorder.
+    pub(super) site: Option<u32>,
+}
+
+/// A place of the source that accesses memory.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    pub(super) span: Span,
+    pub(super) kind: ObservedKind,
+    pub(super) space: Space,
+    pub(super) variable: String,
 }
 
 /// What a texture is asked for; operands are in [`Stmt::Image`]'s fields of an
@@ -230,7 +242,7 @@ pub(super) enum Stmt {
         body: Vec<Stmt>,
     },
     Exit(Label),
-    Barrier(Span),
+    Barrier(Span, naga::Barrier),
 }
 
 impl Stmt {
@@ -304,6 +316,9 @@ pub(super) struct Program {
     pub(super) workgroup_size: [u32; 3],
     pub(super) shared_bytes: u32,
     pub(super) immediate_bytes: u32,
+    /// Whether all accesses are told to a recorder.
+    pub(super) observed: bool,
+    pub(super) sites: Vec<Site>,
 }
 
 impl Program {

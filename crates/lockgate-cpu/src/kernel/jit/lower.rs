@@ -59,6 +59,8 @@ pub(super) struct Lowering<'m> {
     constants: HashMap<(u64, u8), Id>,
     privates: HashMap<usize, Lowered>,
     statements: usize,
+    /// Names of the variables that are arrays of each invocation, in a kernel that tells a recorder.
+    pub(super) array_names: HashMap<u32, String>,
 }
 
 /// Lowers entry point number `entry`.
@@ -67,6 +69,7 @@ pub(super) fn lower(
     info: &naga::valid::ModuleInfo,
     entry: usize,
     globals: &Globals,
+    observed: bool,
 ) -> Result<Program, Refusal> {
     let point = &module.entry_points[entry];
     let mut lowering = Lowering {
@@ -78,6 +81,7 @@ pub(super) fn lower(
             workgroup_size: point.workgroup_size,
             shared_bytes: globals.shared_bytes,
             immediate_bytes: immediate_bytes(module),
+            observed,
             ..Program::default()
         },
         lists: vec![Vec::new()],
@@ -85,6 +89,7 @@ pub(super) fn lower(
         constants: HashMap::new(),
         privates: HashMap::new(),
         statements: 0,
+        array_names: HashMap::new(),
     };
     lowering.privates()?;
     let mut arguments = Vec::new();
@@ -223,7 +228,7 @@ impl<'m> Lowering<'m> {
         }
         let bytes = layout::size(self.module, ty).ok_or("a variable of this size")?;
         let memory = Memory::Array(self.new_array(bytes)?);
-        Ok(Lowered::Place(Place { memory, offset: 0, indices: Vec::new() }))
+        Ok(Lowered::Place(Place { memory, offset: 0, indices: Vec::new(), site: None }))
     }
 
     fn zero(&mut self, variable: &Lowered, ty: Handle<Type>) -> Result<(), Refusal> {
@@ -247,6 +252,7 @@ impl<'m> Lowering<'m> {
             }
             let indexed = self.dynamic.global(handle);
             let lowered = self.variable(variable.ty, indexed)?;
+            self.name_array(&lowered, variable.name.as_ref());
             match variable.init {
                 Some(init) => {
                     let value = self.global_expression(init)?;
@@ -330,6 +336,7 @@ impl<'m> Lowering<'m> {
     ) -> Result<(), Refusal> {
         let indexed = self.dynamic.local(function, handle);
         let lowered = self.variable(variable.ty, indexed)?;
+        self.name_array(&lowered, variable.name.as_ref());
         match variable.init {
             Some(init) => {
                 let value = self.data(init)?;
@@ -385,7 +392,7 @@ impl<'m> Lowering<'m> {
                 }
                 self.exit(Some(self.scope()?.end))?;
             }
-            Statement::ControlBarrier(_) => self.emit(Stmt::Barrier(span)),
+            Statement::ControlBarrier(flags) => self.emit(Stmt::Barrier(span, flags)),
             Statement::MemoryBarrier(_) => {}
             Statement::Call { function, ref arguments, result } => {
                 let arguments =
@@ -492,12 +499,14 @@ impl<'m> Lowering<'m> {
 
     fn effect(&mut self, statement: &'m Statement, span: naga::Span) -> Result<(), Refusal> {
         match *statement {
-            Statement::Store { pointer, value } => self.store(pointer, value),
-            Statement::Atomic { pointer, fun, value, result } => self.atomic(pointer, fun, value, result),
+            Statement::Store { pointer, value } => self.store(pointer, value, span),
+            Statement::Atomic { pointer, fun, value, result } => {
+                self.atomic(pointer, fun, value, result, span)
+            }
             Statement::WorkGroupUniformLoad { pointer, result } => {
-                self.emit(Stmt::Barrier(span));
-                let ids = self.load(pointer, true)?;
-                self.emit(Stmt::Barrier(span));
+                self.emit(Stmt::Barrier(span, naga::Barrier::WORK_GROUP));
+                let ids = self.load(pointer, span, true)?;
+                self.emit(Stmt::Barrier(span, naga::Barrier::WORK_GROUP));
                 self.scope_mut()?.values[result.index()] = Some(Lowered::Data(ids));
                 Ok(())
             }

@@ -26,6 +26,7 @@ mod rows;
 mod shape;
 mod texture;
 mod tidy;
+mod told;
 
 use std::{
     ops::Range,
@@ -45,9 +46,11 @@ use super::{
     number::Num,
     reflect::Globals,
     texel::TexelFormat,
+    watch::Recorder,
 };
 use code::{Context, Plane, Scratch, Slot, Variant};
-use ir::Program;
+use ir::{ImageOp, Program};
+use told::Watcher;
 
 /// Why there is no machine code.
 pub(super) enum Refused {
@@ -93,7 +96,7 @@ pub(super) fn check(
     entry: usize,
     globals: &Globals,
 ) -> Option<Span> {
-    let program = lower::lower(module, info, entry, globals).ok()?;
+    let program = lower::lower(module, info, entry, globals, false).ok()?;
     let bad = shape::find(&program, 1).bad_barrier?;
     program.arrays.is_empty().then_some(bad)
 }
@@ -106,7 +109,15 @@ pub(super) fn compile(
     globals: &Globals,
     lanes: Lanes,
 ) -> Result<Code, Refused> {
-    let program = lower::lower(module, info, entry, globals).map_err(Refused::Unsupported)?;
+    let observed = lanes == Lanes::Watched;
+    let program = lower::lower(module, info, entry, globals, observed).map_err(Refused::Unsupported)?;
+    let texels = |stmt: &ir::Stmt| match stmt {
+        ir::Stmt::Image { op, .. } => !matches!(op, ImageOp::Size | ImageOp::Levels | ImageOp::Layers),
+        _ => false,
+    };
+    if observed && program.body.iter().any(|stmt| stmt.any(&mut |stmt| texels(stmt))) {
+        return Err(Refused::Unsupported("the texels that are touched"));
+    }
     let wide = lanes == Lanes::Four && fits_four_lanes(&program);
     let main = compile_variant(&program, globals.slots.len(), if wide { 4 } else { 1 }, false)?;
     Ok(Code { program, globals: globals.clone(), main, edge: OnceLock::new() })
@@ -242,14 +253,23 @@ impl Code {
     ///
     /// # Safety
     /// As [`super::Kernel::run`] asks; the launch fits the slots and the grid contains the groups.
-    pub(super) unsafe fn run(&self, launch: &Launch<'_>, groups: Range<u64>) -> Outcome {
+    pub(super) unsafe fn run(
+        &self,
+        launch: &Launch<'_>,
+        groups: Range<u64>,
+        recorder: Option<&mut Recorder>,
+    ) -> Outcome {
         if groups.is_empty() {
             return Outcome::Done;
         }
+        if recorder.is_some() != self.program.observed {
+            return Outcome::Failed("code that tells what it does and a recorder belong together".into());
+        }
+        let mut watcher = recorder.map(|recorder| Watcher::new(recorder, &self.program));
         let mut workspace = self.workspace(launch);
         let mut context = self.context(launch, &mut workspace);
         context.group = group_at(launch.grid, groups.start);
-        for _ in groups {
+        for group in groups {
             if launch.stop.load(Ordering::Relaxed) {
                 return Outcome::Stopped;
             }
@@ -270,6 +290,10 @@ impl Code {
             }
             context.shared = workspace.shared.as_mut_ptr().cast();
             context.scratch = workspace.scratch.as_mut_ptr().cast();
+            if let Some(watcher) = &mut watcher {
+                watcher.begin_group(group, &context);
+                context.watcher = (&raw mut *watcher).cast();
+            }
             // SAFETY: the code reads and writes what `context` points to within the sizes that it was compiled for: the
             // bindings, which the caller answers for and `reflect::check` has measured, and this thread's workspace.
             if unsafe { (compiled.entry)(&raw const context) } != 0 {
@@ -290,6 +314,7 @@ impl Code {
             immediates: workspace.immediates.as_ptr(),
             constants: self.program.constants.as_ptr(),
             stop: launch.stop.as_ptr().cast(),
+            watcher: std::ptr::null_mut(),
             group: [0; 3],
             grid: launch.grid,
             threads: launch.threads.unwrap_or([u32::MAX; 3]),

@@ -62,7 +62,7 @@ struct Planner<'p> {
 }
 
 pub(super) fn plan(program: &Program, shapes: &Shapes) -> Result<Plan, Refusal> {
-    let barriers = program.body.iter().any(|stmt| stmt.any(&mut |stmt| matches!(stmt, Stmt::Barrier(_))));
+    let barriers = program.body.iter().any(|stmt| stmt.any(&mut |stmt| matches!(stmt, Stmt::Barrier(..))));
     let mut plan = Plan {
         steps: Vec::new(),
         barriers,
@@ -147,7 +147,7 @@ impl Planner<'_> {
     /// Whether a statement has to run once for the workgroup.
     fn once(&self, stmt: &Stmt) -> bool {
         match stmt {
-            Stmt::Barrier(_) => true,
+            Stmt::Barrier(..) => true,
             Stmt::Set(var, _) => self.group_vars[var.at()],
             Stmt::Exit(label) => self.group_labels[label.at()],
             Stmt::Load { uniform, .. } => *uniform,
@@ -190,7 +190,8 @@ impl Planner<'_> {
             let tails = if last { tails } else { &[] };
             flush(&mut steps, &mut pending, &[])?;
             match stmt {
-                Stmt::Barrier(_) => {}
+                Stmt::Barrier(..) if self.program.observed => steps.push(Step::Once(stmt.clone())),
+                Stmt::Barrier(..) => {}
                 Stmt::Set(..) => steps.push(Step::Once(stmt.clone())),
                 Stmt::Exit(label) => steps.push(Step::Exit(*label)),
                 Stmt::If { condition, accept, reject } => {

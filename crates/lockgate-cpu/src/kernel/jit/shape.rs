@@ -208,7 +208,7 @@ impl Walk<'_> {
                 self.inside(Group, Some(label.at()), body);
             }
             Stmt::Exit(label) => self.exit(label.at()),
-            Stmt::Barrier(span) => {
+            Stmt::Barrier(span, _) => {
                 if self.control(0) != Group {
                     self.shapes.bad_barrier.get_or_insert(*span);
                 }
