@@ -15,9 +15,30 @@ const GUARD_BYTE: u8 = 0xA5;
 pub(crate) const ENGINES: [(Engine, Lanes); 3] =
     [(Engine::Interpreter, Lanes::One), (Engine::Jit, Lanes::One), (Engine::Jit, Lanes::Four)];
 
-/// Both ways to record; no kernel here races, other than by writing what is there.
-const RECORDING: [(Engine, Lanes); 2] =
-    [(Engine::Interpreter, Lanes::Watched), (Engine::Jit, Lanes::Watched)];
+/// The same, and both ways to record.
+pub(crate) const ENGINES_AND_RECORDERS: [(Engine, Lanes); 5] = [
+    (Engine::Interpreter, Lanes::One),
+    (Engine::Jit, Lanes::One),
+    (Engine::Jit, Lanes::Four),
+    (Engine::Interpreter, Lanes::Watched),
+    (Engine::Jit, Lanes::Watched),
+];
+
+/// Runs a whole launch; also whether invocations race, other than by writing what is there, if that is recorded.
+///
+/// # Safety
+/// As for [`Kernel::run`].
+pub(crate) unsafe fn run(kernel: &Kernel, lanes: Lanes, launch: &Launch<'_>) -> (Outcome, Option<bool>) {
+    let groups = 0..launch.grid.iter().map(|n| u64::from(*n)).product();
+    if lanes != Lanes::Watched {
+        // SAFETY: the caller's promise.
+        return (unsafe { kernel.run(launch, groups) }, None);
+    }
+    let mut recorder = Recorder::new(launch.grid, kernel.workgroup_size(), Vec::new(), 1);
+    // SAFETY: the caller's promise.
+    let outcome = unsafe { kernel.watch(launch, groups, &mut recorder) };
+    (outcome, Some(recorder.races().iter().any(|race| !race.equal_values)))
+}
 
 /// Memory with guard bytes before and behind.
 pub(crate) struct Memory {
@@ -153,19 +174,9 @@ impl<'a> Case<'a> {
             immediates: &self.immediates,
             stop: &AtomicBool::new(false),
         };
-        let groups = self.grid.iter().map(|n| u64::from(*n)).product();
-        let outcome = if lanes == Lanes::Watched {
-            let mut recorder = Recorder::new(self.grid, kernel.workgroup_size(), Vec::new(), 4);
-            // SAFETY: the memories outlive the call, and nothing else uses them meanwhile.
-            let outcome = unsafe { kernel.watch(&launch, 0..groups, &mut recorder) };
-            let races = recorder.races();
-            let harmless = races.iter().all(|race| race.equal_values);
-            assert!(harmless != self.races, "{races:?} in {}", self.source);
-            outcome
-        } else {
-            // SAFETY: as above.
-            unsafe { kernel.run(&launch, 0..groups) }
-        };
+        // SAFETY: the memories outlive the call, and nothing else uses them meanwhile.
+        let (outcome, races) = unsafe { run(&kernel, lanes, &launch) };
+        assert!(races.is_none_or(|races| races == self.races), "{}", self.source);
         assert_eq!(outcome, Outcome::Done, "{engine:?} {lanes:?}");
         memories.iter_mut().map(Memory::bytes).collect()
     }
@@ -173,7 +184,7 @@ impl<'a> Case<'a> {
     /// Runs on all engines, which have to agree bit by bit, and gives what they agree on.
     pub(crate) fn run(&self) -> Vec<Vec<u8>> {
         let expected = self.run_on(Engine::Interpreter, Lanes::One);
-        for (engine, lanes) in ENGINES.into_iter().chain(RECORDING) {
+        for (engine, lanes) in ENGINES_AND_RECORDERS {
             let got = self.run_on(engine, lanes);
             for (buffer, (got, expected)) in got.iter().zip(&expected).enumerate() {
                 assert_same(got, expected, &format!("{engine:?} {lanes:?}, buffer {buffer}"));
