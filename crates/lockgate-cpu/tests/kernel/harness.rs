@@ -2,10 +2,11 @@
 
 use std::sync::atomic::AtomicBool;
 
-use lockgate_cpu::kernel::watch::Recorder;
+use lockgate_cpu::kernel::watch::{Recorder, Space};
 use lockgate_cpu::kernel::{
     Binding, BufferBinding, Engine, Kernel, KernelDescriptor, KernelError, Lanes, Launch, Outcome,
 };
+use lockgate_runtime::{ByteSet, ExtentGrid, ExtentQuery, Library, ObservedKind};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 const GUARD: usize = 64;
@@ -24,20 +25,30 @@ pub(crate) const ENGINES_AND_RECORDERS: [(Engine, Lanes); 5] = [
     (Engine::Jit, Lanes::Watched),
 ];
 
-/// Runs a whole launch; also whether invocations race, other than by writing what is there, if that is recorded.
+/// Whether invocations race, other than by writing what is there.
+pub(crate) fn races(recorder: &Recorder) -> bool {
+    recorder.races().iter().any(|race| !race.equal_values)
+}
+
+fn textures(launch: &Launch<'_>) -> bool {
+    launch.bindings.iter().any(|binding| matches!(binding, Binding::Texture(_)))
+}
+
+/// Runs a whole launch, with a record of it if the kernel was made for that.
 ///
 /// # Safety
 /// As for [`Kernel::run`].
-pub(crate) unsafe fn run(kernel: &Kernel, lanes: Lanes, launch: &Launch<'_>) -> (Outcome, Option<bool>) {
+pub(crate) unsafe fn run(kernel: &Kernel, lanes: Lanes, launch: &Launch<'_>) -> (Outcome, Option<Recorder>) {
     let groups = 0..launch.grid.iter().map(|n| u64::from(*n)).product();
     if lanes != Lanes::Watched {
         // SAFETY: the caller's promise.
         return (unsafe { kernel.run(launch, groups) }, None);
     }
-    let mut recorder = Recorder::new(launch.grid, kernel.workgroup_size(), Vec::new(), 1);
+    let granule = kernel.smallest_scalar().min(if textures(launch) { 1 } else { 4 });
+    let mut recorder = Recorder::new(launch.grid, kernel.workgroup_size(), Vec::new(), granule);
     // SAFETY: the caller's promise.
     let outcome = unsafe { kernel.watch(launch, groups, &mut recorder) };
-    (outcome, Some(recorder.races().iter().any(|race| !race.equal_values)))
+    (outcome, Some(recorder))
 }
 
 /// Memory with guard bytes before and behind.
@@ -175,10 +186,50 @@ impl<'a> Case<'a> {
             stop: &AtomicBool::new(false),
         };
         // SAFETY: the memories outlive the call, and nothing else uses them meanwhile.
-        let (outcome, races) = unsafe { run(&kernel, lanes, &launch) };
-        assert!(races.is_none_or(|races| races == self.races), "{}", self.source);
+        let (outcome, recorder) = unsafe { run(&kernel, lanes, &launch) };
+        if let Some(recorder) = recorder {
+            assert_eq!(races(&recorder), self.races, "{}", self.source);
+            self.compare_extents(&recorder, &bindings);
+        }
         assert_eq!(outcome, Outcome::Done, "{engine:?} {lanes:?}");
         memories.iter_mut().map(Memory::bytes).collect()
+    }
+
+    /// What is proven of a kernel is what it does.
+    fn compare_extents(&self, recorder: &Recorder, bindings: &[Binding]) {
+        let Ok(library) = Library::new(self.source) else { return };
+        let grid = self.threads.map_or(ExtentGrid::Threadgroups(self.grid), ExtentGrid::Threads);
+        let buffer = |binding: &Binding| match binding {
+            Binding::Buffer(buffer) => (buffer.ptr as u64, buffer.len),
+            _ => (0, 0),
+        };
+        let places: Vec<(u64, u64)> = bindings.iter().map(buffer).collect();
+        let sizes: Vec<u64> = places.iter().map(|(_, len)| *len).collect();
+        let query = ExtentQuery { immediates: &self.immediates, ..ExtentQuery::new(grid, &sizes) };
+        for extent in library.extents(self.entry, &self.constants, &query).unwrap_or_default() {
+            let mut seen = [ByteSet::new(), ByteSet::new()];
+            for (number, site) in recorder.sites().iter().enumerate() {
+                if site.space != Space::Slot(extent.index) {
+                    continue;
+                }
+                let start = places[extent.index as usize].0;
+                let bytes = recorder.bytes(number as u16);
+                let bytes: ByteSet =
+                    bytes.ranges().iter().map(|range| range.start - start..range.end - start).collect();
+                let (reads, writes) = (&extent.reads.may, &extent.writes.may);
+                let (allowed, into): (_, &[usize]) = match site.kind {
+                    ObservedKind::Read | ObservedKind::AtomicLoad => (reads.contains_all(&bytes), &[0]),
+                    ObservedKind::Write => (writes.contains_all(&bytes), &[1]),
+                    ObservedKind::Atomic => (writes.contains_all(&bytes), &[0, 1]),
+                };
+                assert!(allowed, "{site:?} touches {bytes:?}, not in {extent:?}: {}", self.source);
+                into.iter().for_each(|kind| seen[*kind].union(&bytes));
+            }
+            let surely = [&extent.reads.must, &extent.writes.must];
+            for (must, seen) in surely.into_iter().zip(&seen) {
+                assert!(seen.contains_all(must), "{must:?} not in {seen:?}: {}", self.source);
+            }
+        }
     }
 
     /// Runs on all engines, which have to agree bit by bit, and gives what they agree on.
