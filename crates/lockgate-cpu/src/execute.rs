@@ -53,6 +53,9 @@ pub(crate) enum Job {
 /// Fewer invocations than this stay on one thread: handing them out costs more than running them.
 const SHARE_INVOCATIONS_MIN: u64 = 4096;
 
+/// About as many invocations are one part of an observed dispatch, so that the time limit is not for the whole.
+const OBSERVE_INVOCATIONS: u64 = 4096;
+
 /// Looks a work up; copies are run at once.
 pub(crate) fn prepare(work: ReadyWork, threads: u64, max_threadgroups: u32, log: Option<&Log>) -> Job {
     let of = &work.buffers[work.command.buffer as usize];
@@ -103,6 +106,8 @@ impl Dispatch {
         let invocations = total.saturating_mul(size.iter().map(|side| u64::from(*side)).product());
         let shared = invocations >= SHARE_INVOCATIONS_MIN && threads > 1;
         let chunk = if shared { total.div_ceil(threads * 8).max(1) } else { total.max(1) };
+        let group = size.iter().map(|side| u64::from(*side)).product::<u64>().max(1);
+        let chunk = if observed { (OBSERVE_INVOCATIONS / group).max(1) } else { chunk };
         let recorder = observed.then(|| observe::recorder(&pipeline.kernel, grid, list, &bindings, of));
         let recorder = recorder.transpose()?.map(Mutex::new);
         let immediates = immediates.0 as usize..(immediates.0 + immediates.1) as usize;

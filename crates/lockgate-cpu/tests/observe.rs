@@ -430,28 +430,58 @@ fn copies_touch_what_they_say() {
     assert!(matches!(observation.conflict(command(2), command(3)), Verdict::Confirmed { .. }));
 }
 
+/// The same source on both engines, with two textures of 4 by 4 texels and a sampler.
+fn observe_texels(source: &str) -> Observation {
+    let [one, two] = [Engine::Auto, Engine::Interpreter].map(|engine| {
+        let scene = Scene::on(engine, source);
+        let texture = TextureDescriptor { width: 4, height: 4, mip_level_count: 2, ..Default::default() };
+        let [into, from] = [(); 2].map(|()| scene.device.new_texture(&texture).unwrap());
+        let linear = SamplerDescriptor {
+            mag_filter: FilterMode::Linear,
+            min_filter: FilterMode::Linear,
+            ..Default::default()
+        };
+        let table = scene.device.new_argument_table();
+        table.set_texture(0, &into.new_view(PixelFormat::Rgba8Unorm, (0, 1), (0, 1)).unwrap());
+        table.set_texture(1, &from);
+        table.set_sampler(2, &scene.device.new_sampler(&linear).unwrap());
+        scene.dispatch(&[("main", 2)], &table)
+    });
+    assert_eq!(gist(&one), gist(&two), "{source}");
+    assert_eq!(one.races, []);
+    one
+}
+
+const TEXELS: &str = "@group(0) @binding(0) var into: texture_storage_2d<rgba8unorm, write>;
+    @group(0) @binding(1) var source: texture_2d<f32>;
+    @group(0) @binding(2) var linear: sampler;
+    @compute @workgroup_size(4) fn main(@builtin(global_invocation_id) id: vec3u) {";
+
 #[test]
 fn texels_are_observed() {
-    let scene = Scene::new(
-        "@group(0) @binding(0) var into: texture_storage_2d<rgba8unorm, write>;
-        @group(0) @binding(1) var source: texture_2d<f32>;
-        @compute @workgroup_size(4) fn main(@builtin(global_invocation_id) id: vec3u) {
-            textureStore(into, id.xy, textureLoad(source, vec2u(0u, id.x), 0));
-        }",
-    );
-    let texture = TextureDescriptor { width: 4, height: 4, ..Default::default() };
-    let [into, from] = [(); 2].map(|()| scene.device.new_texture(&texture).unwrap());
-    let table = scene.device.new_argument_table();
-    table.set_texture(0, &into);
-    table.set_texture(1, &from);
-    let observation = scene.dispatch(&[("main", 2)], &table);
-    assert_eq!(observation.races, []);
+    let body = "textureStore(into, id.xy, textureLoad(source, vec2u(0u, id.x), 0)); }";
+    let observation = observe_texels(&format!("{TEXELS}{body}"));
     let accesses = &observation.command(command(0)).unwrap().accesses;
     let column: ByteSet = (0..4).map(|row| 16 * row..16 * row + 4).collect();
     assert_eq!((accesses[0].kind, &accesses[0].bytes), (ObservedKind::Read, &column));
     assert_eq!((accesses[1].kind, &accesses[1].bytes), (ObservedKind::Write, &ByteSet::from(0..16)));
     let beyond: Vec<_> = observation.out_of_bounds.iter().map(|entry| (entry.index, entry.length)).collect();
     assert_eq!(beyond, [(4, 4), (4, 4)]);
+}
+
+#[test]
+fn samples_touch_what_their_filter_looks_at() {
+    let body = "let at = vec2f(0.5, 0.25);
+        let near = textureSampleLevel(source, linear, at, 0.0) + textureSampleLevel(source, linear, at, 1.0);
+        textureStore(into, id.xy, near + textureGather(1, source, linear, at)); }";
+    let observation = observe_texels(&format!("{TEXELS}{body}"));
+    let accesses = &observation.command(command(0)).unwrap().accesses;
+    let of = |place: usize| (accesses[place].part, accesses[place].bytes.clone());
+    let part = |level| ObservedPart::Subresource { level, slice: 0 };
+    let middle: ByteSet = [4..12, 20..28].into_iter().collect();
+    assert_eq!(of(0), (part(0), middle.clone()));
+    assert_eq!(of(1).0, part(1));
+    assert_eq!(of(2), (part(0), middle));
 }
 
 #[test]

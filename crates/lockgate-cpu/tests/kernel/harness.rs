@@ -2,10 +2,11 @@
 
 use std::sync::atomic::AtomicBool;
 
-use lockgate_cpu::kernel::watch::Recorder;
+use lockgate_cpu::kernel::watch::{Recorder, Space};
 use lockgate_cpu::kernel::{
     Binding, BufferBinding, Engine, Kernel, KernelDescriptor, KernelError, Lanes, Launch, Outcome,
 };
+use lockgate_runtime::{ByteSet, ExtentGrid, ExtentQuery, Library, ObservedKind};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 const GUARD: usize = 64;
@@ -15,9 +16,40 @@ const GUARD_BYTE: u8 = 0xA5;
 pub(crate) const ENGINES: [(Engine, Lanes); 3] =
     [(Engine::Interpreter, Lanes::One), (Engine::Jit, Lanes::One), (Engine::Jit, Lanes::Four)];
 
-/// Both ways to record; no kernel here races, other than by writing what is there.
-const RECORDING: [(Engine, Lanes); 2] =
-    [(Engine::Interpreter, Lanes::Watched), (Engine::Jit, Lanes::Watched)];
+/// The same, and both ways to record.
+pub(crate) const ENGINES_AND_RECORDERS: [(Engine, Lanes); 5] = [
+    (Engine::Interpreter, Lanes::One),
+    (Engine::Jit, Lanes::One),
+    (Engine::Jit, Lanes::Four),
+    (Engine::Interpreter, Lanes::Watched),
+    (Engine::Jit, Lanes::Watched),
+];
+
+/// Whether invocations race, other than by writing what is there.
+pub(crate) fn races(recorder: &Recorder) -> bool {
+    recorder.races().iter().any(|race| !race.equal_values)
+}
+
+fn textures(launch: &Launch<'_>) -> bool {
+    launch.bindings.iter().any(|binding| matches!(binding, Binding::Texture(_)))
+}
+
+/// Runs a whole launch, with a record of it if the kernel was made for that.
+///
+/// # Safety
+/// As for [`Kernel::run`].
+pub(crate) unsafe fn run(kernel: &Kernel, lanes: Lanes, launch: &Launch<'_>) -> (Outcome, Option<Recorder>) {
+    let groups = 0..launch.grid.iter().map(|n| u64::from(*n)).product();
+    if lanes != Lanes::Watched {
+        // SAFETY: the caller's promise.
+        return (unsafe { kernel.run(launch, groups) }, None);
+    }
+    let granule = kernel.smallest_scalar().min(if textures(launch) { 1 } else { 4 });
+    let mut recorder = Recorder::new(launch.grid, kernel.workgroup_size(), Vec::new(), granule);
+    // SAFETY: the caller's promise.
+    let outcome = unsafe { kernel.watch(launch, groups, &mut recorder) };
+    (outcome, Some(recorder))
+}
 
 /// Memory with guard bytes before and behind.
 pub(crate) struct Memory {
@@ -153,27 +185,57 @@ impl<'a> Case<'a> {
             immediates: &self.immediates,
             stop: &AtomicBool::new(false),
         };
-        let groups = self.grid.iter().map(|n| u64::from(*n)).product();
-        let outcome = if lanes == Lanes::Watched {
-            let mut recorder = Recorder::new(self.grid, kernel.workgroup_size(), Vec::new(), 4);
-            // SAFETY: the memories outlive the call, and nothing else uses them meanwhile.
-            let outcome = unsafe { kernel.watch(&launch, 0..groups, &mut recorder) };
-            let races = recorder.races();
-            let harmless = races.iter().all(|race| race.equal_values);
-            assert!(harmless != self.races, "{races:?} in {}", self.source);
-            outcome
-        } else {
-            // SAFETY: as above.
-            unsafe { kernel.run(&launch, 0..groups) }
-        };
+        // SAFETY: the memories outlive the call, and nothing else uses them meanwhile.
+        let (outcome, recorder) = unsafe { run(&kernel, lanes, &launch) };
+        if let Some(recorder) = recorder {
+            assert_eq!(races(&recorder), self.races, "{}", self.source);
+            self.compare_extents(&recorder, &bindings);
+        }
         assert_eq!(outcome, Outcome::Done, "{engine:?} {lanes:?}");
         memories.iter_mut().map(Memory::bytes).collect()
+    }
+
+    /// What is proven of a kernel is what it does.
+    fn compare_extents(&self, recorder: &Recorder, bindings: &[Binding]) {
+        let Ok(library) = Library::new(self.source) else { return };
+        let grid = self.threads.map_or(ExtentGrid::Threadgroups(self.grid), ExtentGrid::Threads);
+        let buffer = |binding: &Binding| match binding {
+            Binding::Buffer(buffer) => (buffer.ptr as u64, buffer.len),
+            _ => (0, 0),
+        };
+        let places: Vec<(u64, u64)> = bindings.iter().map(buffer).collect();
+        let sizes: Vec<u64> = places.iter().map(|(_, len)| *len).collect();
+        let query = ExtentQuery { immediates: &self.immediates, ..ExtentQuery::new(grid, &sizes) };
+        for extent in library.extents(self.entry, &self.constants, &query).unwrap_or_default() {
+            let mut seen = [ByteSet::new(), ByteSet::new()];
+            for (number, site) in recorder.sites().iter().enumerate() {
+                if site.space != Space::Slot(extent.index) {
+                    continue;
+                }
+                let start = places[extent.index as usize].0;
+                let bytes = recorder.bytes(number as u16);
+                let bytes: ByteSet =
+                    bytes.ranges().iter().map(|range| range.start - start..range.end - start).collect();
+                let (reads, writes) = (&extent.reads.may, &extent.writes.may);
+                let (allowed, into): (_, &[usize]) = match site.kind {
+                    ObservedKind::Read | ObservedKind::AtomicLoad => (reads.contains_all(&bytes), &[0]),
+                    ObservedKind::Write => (writes.contains_all(&bytes), &[1]),
+                    ObservedKind::Atomic => (writes.contains_all(&bytes), &[0, 1]),
+                };
+                assert!(allowed, "{site:?} touches {bytes:?}, not in {extent:?}: {}", self.source);
+                into.iter().for_each(|kind| seen[*kind].union(&bytes));
+            }
+            let surely = [&extent.reads.must, &extent.writes.must];
+            for (must, seen) in surely.into_iter().zip(&seen) {
+                assert!(seen.contains_all(must), "{must:?} not in {seen:?}: {}", self.source);
+            }
+        }
     }
 
     /// Runs on all engines, which have to agree bit by bit, and gives what they agree on.
     pub(crate) fn run(&self) -> Vec<Vec<u8>> {
         let expected = self.run_on(Engine::Interpreter, Lanes::One);
-        for (engine, lanes) in ENGINES.into_iter().chain(RECORDING) {
+        for (engine, lanes) in ENGINES_AND_RECORDERS {
             let got = self.run_on(engine, lanes);
             for (buffer, (got, expected)) in got.iter().zip(&expected).enumerate() {
                 assert_same(got, expected, &format!("{engine:?} {lanes:?}, buffer {buffer}"));

@@ -7,7 +7,7 @@ use lockgate_cpu::kernel::{
     SamplerBinding, TextureBinding, TextureDimension, texel::TexelFormat,
 };
 
-use crate::harness::{ENGINES, Memory, compile, to_f32s, to_u32s};
+use crate::harness::{self, ENGINES_AND_RECORDERS, Memory, compile, to_f32s, to_u32s};
 
 /// A view with one level of `size` texels.
 fn texture(memory: &mut Memory, format: TexelFormat, dimension: TextureDimension, size: [u32; 3]) -> Binding {
@@ -32,8 +32,9 @@ fn run(source: &str, engine: Engine, lanes: Lanes, bindings: &[Binding], grid: [
     let stop = AtomicBool::new(false);
     let launch = Launch { grid, threads: None, bindings, immediates: &[], stop: &stop };
     // SAFETY: the bindings belong to the caller, who uses them for nothing else meanwhile.
-    let outcome = unsafe { kernel.run(&launch, 0..grid.iter().map(|n| u64::from(*n)).product()) };
+    let (outcome, recorder) = unsafe { harness::run(&kernel, lanes, &launch) };
     assert_eq!(outcome, Outcome::Done);
+    assert!(recorder.is_none_or(|recorder| !harness::races(&recorder)));
 }
 
 #[test]
@@ -69,7 +70,7 @@ fn storage_textures_of_each_format() {
         let texel = |bytes: &[u8], x: usize, y: usize| {
             format.decode(&bytes[(y * 7 + x) * format.bytes() as usize..][..format.bytes() as usize])
         };
-        for (engine, lanes) in ENGINES {
+        for (engine, lanes) in ENGINES_AND_RECORDERS {
             let (mut from, mut to) = (Memory::new(&bytes), Memory::new(&vec![0; bytes.len()]));
             let bindings = [
                 texture(&mut from, format, TextureDimension::D2, [7, 3, 1]),
@@ -115,7 +116,7 @@ fn plain_texels_are_the_same_in_machine_code() {
             .filter(|(i, _)| i % 16 < format.bytes() as usize)
             .map(|(_, byte)| byte)
             .collect();
-        let results = ENGINES.map(|(engine, lanes)| {
+        let results = ENGINES_AND_RECORDERS.map(|(engine, lanes)| {
             let mut memories =
                 [&texels, &vec![9; texels.len()], &vec![9; texels.len()]].map(|b| Memory::new(b));
             let bindings =
@@ -124,7 +125,7 @@ fn plain_texels_are_the_same_in_machine_code() {
             memories.map(|mut memory| memory.bytes())
         });
         assert_ne!(results[0][1], vec![9; texels.len()]);
-        for (result, (engine, lanes)) in results.iter().zip(ENGINES) {
+        for (result, (engine, lanes)) in results.iter().zip(ENGINES_AND_RECORDERS) {
             // The sign of a NaN is nobody's business.
             let plain = |bytes: &Vec<u8>| match format {
                 TexelFormat::Rgba32Float | TexelFormat::R32Float => {
@@ -184,7 +185,7 @@ fn samples_in_every_way() {
             ..SamplerBinding::default()
         };
         let mut results = Vec::new();
-        for (engine, lanes) in ENGINES {
+        for (engine, lanes) in ENGINES_AND_RECORDERS {
             let (mut image, mut depth) = (Memory::new(&colors), Memory::new(&depths));
             let mut out = Memory::new(&[0; 24 * 8 * 16]);
             let bindings = [
@@ -217,7 +218,7 @@ fn linear_filters_blend() {
         @compute @workgroup_size(4) fn main(@builtin(local_invocation_index) i: u32) {
             out[i] = textureSampleLevel(image, smp, vec2(f32(i) / 4.0 + 0.125, 0.5), 0.0).x;
         }";
-    for (engine, lanes) in ENGINES {
+    for (engine, lanes) in ENGINES_AND_RECORDERS {
         let mut image = Memory::new(&[0, 255]);
         let mut out = Memory::new(&[0; 16]);
         let sampler = SamplerBinding { mag_filter: Filter::Linear, ..SamplerBinding::default() };

@@ -137,6 +137,8 @@ pub(super) struct Emitter<'a, 'f> {
     /// The linear index of the first invocation that runs now.
     pub(super) first: Option<Value>,
     pub(super) stopped: Block,
+    /// Which site the texture operation that is emitted now is.
+    pub(super) texel_site: Option<u32>,
     /// Statements that may still be emitted twice.
     pub(super) budget: usize,
     partial: bool,
@@ -249,6 +251,7 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
         scopes: Vec::new(),
         first: None,
         stopped,
+        texel_site: None,
         budget: 300,
         partial: variant.partial,
     };

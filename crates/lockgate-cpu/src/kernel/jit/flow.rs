@@ -55,7 +55,8 @@ impl Emitter<'_, '_> {
                 self.tell(place, &[(0, *value)], false);
                 self.atomic(place, *fun, *value, *compare, *old);
             }
-            Stmt::Image { op, slot, sampler, fields, results } => {
+            Stmt::Image { op, slot, sampler, fields, results, site } => {
+                self.texel_site = *site;
                 self.image(*op, (*slot, *sampler), fields, results);
             }
             Stmt::If { condition, accept, reject } => self.branch(*condition, accept, reject),

@@ -13,6 +13,7 @@ use super::{
         texel::TexelFormat,
     },
     ir::ImageOp,
+    told::Watcher,
 };
 
 /// The signature of [`scalar`]'s functions.
@@ -103,6 +104,10 @@ pub(super) struct ImageCall {
     pub(super) sampler: *const Binding,
     pub(super) fields: [u32; field::COUNT],
     pub(super) results: [u32; 4],
+    /// Null if nobody records.
+    pub(super) watcher: *mut Watcher<'static>,
+    pub(super) site: u32,
+    pub(super) lane: u32,
 }
 
 /// Does what [`ImageOp`] number `op` says.
@@ -112,6 +117,12 @@ pub(super) extern "C" fn image(op: u32, call: *mut ImageCall) {
     // SAFETY: machine code passes the address of a binding of the launch, which `Kernel::run` borrows.
     let texture = unsafe { &*call.texture };
     let Binding::Texture(texture) = texture else { return };
+    // SAFETY: machine code passes on the watcher that it was called with, which nothing else uses meanwhile.
+    if let Some(watcher) = unsafe { call.watcher.as_mut() } {
+        // SAFETY: machine code passes null or the address of a binding of the launch.
+        let sampler = unsafe { call.sampler.as_ref() };
+        watcher.texels(op, call, texture, sampler);
+    }
     let at: [u32; 3] = [call.fields[0], call.fields[1], call.fields[2]];
     call.results = match op {
         op if op == ImageOp::Load as u32 => {
@@ -134,9 +145,8 @@ pub(super) extern "C" fn image(op: u32, call: *mut ImageCall) {
     };
 }
 
-fn sampled(op: u32, call: &ImageCall, texture: &TextureBinding) -> [u32; 4] {
-    // SAFETY: machine code passes null or the address of a binding of the launch, which `Kernel::run` borrows.
-    let Some(Binding::Sampler(sampler)) = (unsafe { call.sampler.as_ref() }) else { return [0; 4] };
+/// Where a call samples.
+pub(super) fn sample_point(op: u32, call: &ImageCall, texture: &TextureBinding) -> SamplePoint {
     let floats = |first: usize| std::array::from_fn(|i| f32::from_bits(call.fields[first + i]));
     let mut point = SamplePoint {
         coords: floats(field::COORDS),
@@ -144,10 +154,17 @@ fn sampled(op: u32, call: &ImageCall, texture: &TextureBinding) -> [u32; 4] {
         lod: f32::from_bits(call.fields[field::LEVEL]),
         offset: std::array::from_fn(|i| call.fields[field::OFFSET + i] as i32),
     };
-    let reference = f32::from_bits(call.fields[field::REFERENCE]);
     if op == ImageOp::SampleGradient as u32 {
         point.lod = sample::lod_of_gradient(texture, floats(field::VALUE), floats(field::VALUE + 3));
     }
+    point
+}
+
+fn sampled(op: u32, call: &ImageCall, texture: &TextureBinding) -> [u32; 4] {
+    // SAFETY: machine code passes null or the address of a binding of the launch, which `Kernel::run` borrows.
+    let Some(Binding::Sampler(sampler)) = (unsafe { call.sampler.as_ref() }) else { return [0; 4] };
+    let point = sample_point(op, call, texture);
+    let reference = f32::from_bits(call.fields[field::REFERENCE]);
     if op == ImageOp::SampleCompare as u32 {
         // SAFETY: the texture is valid by the contract of `Kernel::run`.
         [unsafe { sample::sample_compare(texture, sampler, &point, reference) }.to_bits(); 4]

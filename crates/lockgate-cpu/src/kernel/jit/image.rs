@@ -327,6 +327,7 @@ impl Emitter<'_, '_> {
         };
         self.b.ins().store(flags(), sampler, call, std::mem::offset_of!(ImageCall, sampler) as i32);
         let zero = self.int(0);
+        self.fill_watcher(call);
         let row = rows::stored_texel(fields).filter(|texel| self.rows.contains(texel[0]));
         for field in 0..helpers::field::COUNT {
             let at = std::mem::offset_of!(ImageCall, fields) as i32 + 4 * field as i32;

@@ -225,6 +225,8 @@ pub(super) enum Stmt {
         sampler: Option<u32>,
         fields: Vec<(usize, Id)>,
         results: Vec<Id>,
+        /// As that of a [`Place`].
+        site: Option<u32>,
     },
     If {
         condition: Id,

@@ -61,6 +61,8 @@ pub(super) struct Lowering<'m> {
     statements: usize,
     /// Names of the variables that are arrays of each invocation, in a kernel that tells a recorder.
     pub(super) array_names: HashMap<u32, String>,
+    /// The statement or expression that is lowered.
+    pub(super) at: naga::Span,
 }
 
 /// Lowers entry point number `entry`.
@@ -90,6 +92,7 @@ pub(super) fn lower(
         privates: HashMap::new(),
         statements: 0,
         array_names: HashMap::new(),
+        at: naga::Span::UNDEFINED,
     };
     lowering.privates()?;
     let mut arguments = Vec::new();
@@ -363,6 +366,7 @@ impl<'m> Lowering<'m> {
     }
 
     fn statement(&mut self, statement: &'m Statement, span: naga::Span) -> Result<(), Refusal> {
+        self.at = span;
         match *statement {
             Statement::Emit(ref range) => {
                 for handle in range.clone() {

@@ -49,7 +49,7 @@ use super::{
     watch::Recorder,
 };
 use code::{Context, Plane, Scratch, Slot, Variant};
-use ir::{ImageOp, Program};
+use ir::Program;
 use told::Watcher;
 
 /// Why there is no machine code.
@@ -111,13 +111,6 @@ pub(super) fn compile(
 ) -> Result<Code, Refused> {
     let observed = lanes == Lanes::Watched;
     let program = lower::lower(module, info, entry, globals, observed).map_err(Refused::Unsupported)?;
-    let texels = |stmt: &ir::Stmt| match stmt {
-        ir::Stmt::Image { op, .. } => !matches!(op, ImageOp::Size | ImageOp::Levels | ImageOp::Layers),
-        _ => false,
-    };
-    if observed && program.body.iter().any(|stmt| stmt.any(&mut |stmt| texels(stmt))) {
-        return Err(Refused::Unsupported("the texels that are touched"));
-    }
     let wide = lanes == Lanes::Four && fits_four_lanes(&program);
     let main = compile_variant(&program, globals.slots.len(), if wide { 4 } else { 1 }, false)?;
     Ok(Code { program, globals: globals.clone(), main, edge: OnceLock::new() })

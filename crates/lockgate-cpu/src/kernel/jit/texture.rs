@@ -44,7 +44,8 @@ impl Lowering<'_> {
         count: usize,
     ) -> Vec<Id> {
         let results: Vec<Id> = (0..count).map(|_| self.new_id(num)).collect();
-        self.emit(Stmt::Image { op, slot: image, sampler, fields, results: results.clone() });
+        let site = self.texel_site(op, image);
+        self.emit(Stmt::Image { op, slot: image, sampler, fields, results: results.clone(), site });
         results
     }
 
@@ -78,6 +79,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn image_expression(&mut self, handle: Handle<Expression>) -> Result<Vec<Id>, Refusal> {
+        self.at = self.scope()?.function.expressions.get_span(handle);
         let (num, count) = self.result(handle)?;
         match self.scope()?.function.expressions[handle] {
             Expression::ImageLoad { image, coordinate, array_index, level, .. } => {

@@ -1,7 +1,7 @@
 //! How machine code tells a recorder what an invocation touches.
 //!
-//! Code for [`Lanes::Watched`](super::Lanes) runs one invocation at a time and calls [`touched`] before each access, and [`barrier`] once for the workgroup. Deliberately absent: texels, for which the interpreter
-//! stands in. Tested by `tests/observe.rs` against the interpreter's record.
+//! Code for [`Lanes::Watched`](super::Lanes) runs one invocation at a time and calls [`touched`] before each access, and [`barrier`] once for the workgroup. Texels are told by the calls that fetch
+//! them. Tested by `tests/observe.rs` against the interpreter's record.
 
 use cranelift_codegen::ir::{Block, InstBuilder, StackSlotData, StackSlotKind, Value, types};
 use lockgate_runtime::ObservedKind;
@@ -9,11 +9,13 @@ use naga::{AddressSpace, Span};
 
 use super::{
     super::{
-        memory,
+        binding::{Binding, TextureBinding},
+        memory, sample,
         watch::{At, Recorder, Space},
     },
-    code::{Context, Emitter, NONE, context},
-    ir::{Id, Memory, Place, Program, Site},
+    code::{Context, Emitter, NONE, context, flags},
+    helpers::{ImageCall, field, sample_point},
+    ir::{Id, ImageOp, Memory, Place, Program, Site},
     lower::{Lowered, Lowering},
 };
 
@@ -62,6 +64,47 @@ impl<'a> Watcher<'a> {
             // SAFETY: as many bytes lie in the frame of the caller.
             let new = unsafe { memory::load(image.wrapping_add(offset as usize), PIECE) };
             self.recorder.touch_at((own, kind, space), lane, first + u64::from(offset), PIECE, old != new);
+        }
+    }
+}
+
+/// Whether an operation on a texture touches texels.
+fn touches(op: ImageOp) -> bool {
+    !matches!(op, ImageOp::Size | ImageOp::Levels | ImageOp::Layers)
+}
+
+impl Watcher<'_> {
+    /// The texels that a call touches.
+    pub(super) fn texels(
+        &mut self,
+        op: u32,
+        call: &ImageCall,
+        texture: &TextureBinding,
+        sampler: Option<&Binding>,
+    ) {
+        let Some(site) = self.sites.get(call.site as usize) else { return };
+        let name = || site.variable.clone();
+        let at = at(site, call.lane, &name);
+        let texel = [call.fields[0], call.fields[1], call.fields[2]];
+        let texels = match sampler {
+            Some(Binding::Sampler(sampler)) => {
+                let gather = op == ImageOp::Gather as u32 || op == ImageOp::GatherCompare as u32;
+                sample::footprint(texture, sampler, &sample_point(op, call, texture), gather)
+            }
+            _ if op == ImageOp::Load as u32 => vec![(call.fields[field::LEVEL], texel)],
+            _ => vec![(0, texel)],
+        };
+        for (level, texel) in texels {
+            match sample::texel_address(texture, level, texel) {
+                Some(address) => {
+                    let changed = site.kind == ObservedKind::Write;
+                    self.recorder.touch(&at, address as u64, texture.format.bytes(), changed);
+                }
+                None => {
+                    let (index, length) = sample::beyond(texture, level, texel);
+                    self.recorder.out_of_bounds(&at, index.into(), length.into());
+                }
+            }
         }
     }
 }
@@ -117,6 +160,18 @@ impl Lowering<'_> {
         let variable = variable.unwrap_or_default();
         self.program.sites.push(Site { span, kind, space, variable });
         Place { site: Some(self.program.sites.len() as u32 - 1), ..place }
+    }
+
+    /// The site of an operation on a texture.
+    pub(super) fn texel_site(&mut self, op: ImageOp, slot: u32) -> Option<u32> {
+        if !self.program.observed || !touches(op) {
+            return None;
+        }
+        let kind = if op == ImageOp::Store { ObservedKind::Write } else { ObservedKind::Read };
+        let variable = self.globals.slots.get(slot as usize).map(|slot| slot.name.clone());
+        let (span, space, variable) = (self.at, Space::Slot(slot), variable.unwrap_or_default());
+        self.program.sites.push(Site { span, kind, space, variable });
+        Some(self.program.sites.len() as u32 - 1)
     }
 
     /// Remembers what an array of each invocation is called.
@@ -231,6 +286,27 @@ impl Emitter<'_, '_> {
         let types = [types::I64, types::I32, types::I32, types::I64, types::I32, types::I64];
         let arguments = [watcher, site, lane, address, bytes, image];
         self.call_helper(touched as *const () as usize, &types, false, &arguments);
+    }
+
+    /// Writes who is told of the texels of a call.
+    pub(super) fn fill_watcher(&mut self, call: Value) {
+        let (watcher, site) = match self.texel_site {
+            Some(site) => (self.field(context!(watcher)), site),
+            None => (self.b.ins().iconst(types::I64, 0), 0),
+        };
+        let lane = match self.first {
+            Some(first) => first,
+            None => self.int(0),
+        };
+        let site = self.int(site);
+        let words = [
+            (watcher, std::mem::offset_of!(ImageCall, watcher)),
+            (site, std::mem::offset_of!(ImageCall, site)),
+            (lane, std::mem::offset_of!(ImageCall, lane)),
+        ];
+        for (word, offset) in words {
+            self.b.ins().store(flags(), word, call, offset as i32);
+        }
     }
 
     /// Tells that all invocations of the workgroup have reached a barrier.

@@ -247,7 +247,7 @@ impl Recorder {
     ) {
         let piece = 1u64 << self.shift;
         let first = address & !(piece - 1);
-        let end = (address + u64::from(bytes)).next_multiple_of(piece);
+        let end = (address + u64::from(bytes) + piece - 1) & !(piece - 1);
         self.touched[usize::from(site)].add(first..end, piece);
         let (workgroup, unwritten, quiet) = match space {
             Space::Slot(slot) => {
@@ -264,7 +264,11 @@ impl Recorder {
         let group = (self.group * self.group_size + 1, self.group_size);
         let invocation = group.0 + lane;
         let me = Toucher { invocation, group, epoch: self.epochs[usize::from(workgroup)], site };
-        for address in (first..end).step_by(piece as usize) {
+        // A stepped range divides, which costs more than all the rest.
+        let mut next = first;
+        while next < end {
+            let address = next;
+            next += piece;
             let fresh = unwritten && reads && (workgroup || self.is_fresh(space, address));
             let shadow = if workgroup { &mut self.shared } else { &mut self.bound };
             let nothing = fresh && !shadow.is_written(address);

@@ -236,10 +236,7 @@ mod tests {
     /// their workgroup is between them. Whether any pair of a run races is what must agree.
     fn by_brute_force(run: &[(u32, u32, Kind)], group_size: u32) -> bool {
         let races = |a: &(u32, u32, Kind), b: &(u32, u32, Kind)| {
-            let conflict = match (a.2, b.2) {
-                (Kind::Read, Kind::Read) | (Kind::Atomic, Kind::Atomic) => false,
-                _ => true,
-            };
+            let conflict = a.2 != b.2 || a.2 == Kind::Write;
             let groups = ((a.0 - 1) / group_size, (b.0 - 1) / group_size);
             conflict && a.0 != b.0 && (groups.0 != groups.1 || a.1 == b.1)
         };
