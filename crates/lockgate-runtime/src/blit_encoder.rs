@@ -90,12 +90,14 @@ impl BlitCommandEncoder<'_> {
 
     /// See [`ComputeCommandEncoder::update_fence`]: the whole pass so far.
     #[doc(alias = "updateFence")]
+    #[track_caller]
     pub fn update_fence(&mut self, fence: &Fence) {
         self.0.update_fence(fence, Stages::ALL);
     }
 
     /// See [`ComputeCommandEncoder::wait_for_fence`]: the whole rest of the pass.
     #[doc(alias = "waitForFence")]
+    #[track_caller]
     pub fn wait_for_fence(&mut self, fence: &Fence) {
         self.0.wait_for_fence(fence, Stages::ALL);
     }

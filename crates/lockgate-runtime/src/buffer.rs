@@ -5,9 +5,7 @@ use crate::device::{Device, ResourceKey, Shared};
 use crate::heap::{Aliasable, HeapInner};
 use crate::{Error, ErrorKind, Result};
 use bytemuck::Pod;
-use lockgate_sync::{
-    Access, AccessKind, HazardTrackingMode, HostStep, MemoryId, ResourceDescriptor, ResourceKind,
-};
+use lockgate_sync::{Access, AccessKind, HazardTrackingMode, MemoryId, ResourceDescriptor, ResourceKind};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -109,7 +107,7 @@ impl Device {
             tracked,
             unit: false,
         };
-        let key = shared.new_resource(resource, native.clone());
+        let key = shared.new_resource(resource, native.clone(), descriptor.label);
         Ok(Buffer(Arc::new(BufferInner {
             shared: shared.clone(),
             key,
@@ -211,8 +209,7 @@ impl Buffer {
         let range = self.host_range(offset, into.len())?;
         let access = Access::bytes(self.0.key.id, range.start, range.end, AccessKind::READ);
         let shared = &self.0.shared;
-        shared.with_idle_memory(self.0.memory, wait, |engine| {
-            engine.host(HostStep::AccessWhenIdle(access));
+        shared.with_idle_memory(self.0.memory, wait, access, || {
             shared.backend.read_buffer(&self.0.native, offset, into)
         })
     }
@@ -221,8 +218,7 @@ impl Buffer {
         let range = self.host_range(offset, bytes.len())?;
         let access = Access::bytes(self.0.key.id, range.start, range.end, AccessKind::WRITE);
         let shared = &self.0.shared;
-        shared.with_idle_memory(self.0.memory, wait, |engine| {
-            engine.host(HostStep::AccessWhenIdle(access));
+        shared.with_idle_memory(self.0.memory, wait, access, || {
             shared.backend.write_buffer(&self.0.native, offset, bytes)
         })
     }

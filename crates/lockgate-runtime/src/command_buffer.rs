@@ -7,7 +7,9 @@ use crate::compute_encoder::{ComputeCommandEncoder, ComputePassDescriptor};
 use crate::contents::CommandBufferContents;
 use crate::device::Device;
 use crate::{Error, ErrorKind, Event, ResidencySet, Result};
-use lockgate_sync::{EventId, PassDescriptor, PassKind};
+use lockgate_sync::{Code, EventId, PassDescriptor, PassKind};
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most residency sets of a command buffer or queue.
@@ -34,6 +36,7 @@ pub struct CommandAllocator(Arc<AllocatorInner>);
 
 #[derive(Debug)]
 struct AllocatorInner {
+    device: Device,
     label: String,
     pool: Mutex<Pool>,
 }
@@ -75,6 +78,8 @@ pub struct CommandBuffer {
     shell: Option<Arc<CommandBufferContents>>,
     pub(crate) contents: CommandBufferContents,
     ended: Mutex<Option<Arc<CommandBufferContents>>>,
+    /// Whether what was ended last was committed.
+    committed: AtomicBool,
     recording: bool,
     pub(crate) checking: bool,
     pub(crate) bound: Bound,
@@ -85,7 +90,7 @@ impl Device {
     #[doc(alias = "newCommandAllocator")]
     pub fn new_command_allocator(&self, label: &str) -> CommandAllocator {
         let pool = Mutex::new(Pool::default());
-        CommandAllocator(Arc::new(AllocatorInner { label: label.to_owned(), pool }))
+        CommandAllocator(Arc::new(AllocatorInner { device: self.clone(), label: label.to_owned(), pool }))
     }
 
     /// A command buffer. It belongs to the device; any of its queues takes it.
@@ -98,6 +103,7 @@ impl Device {
             shell: None,
             contents: CommandBufferContents::default(),
             ended: Mutex::new(None),
+            committed: AtomicBool::new(false),
             recording: false,
             checking: self.0.checking(),
             bound: Bound::default(),
@@ -115,7 +121,21 @@ impl CommandAllocator {
     ///
     /// # Errors
     /// [`ErrorKind::InUse`], naming the command buffer that is still recorded, uncommitted, or running.
+    #[track_caller]
     pub fn reset(&self) -> Result<()> {
+        let timed_out = self.0.device.0.take_timed_out();
+        self.reset_pool().inspect_err(|error| {
+            let (code, why) = match timed_out {
+                true => {
+                    (Code::IgnoredTimeout, "a wait of the host timed out, and what it guards was reset: ")
+                }
+                false => (Code::AllocatorInUse, ""),
+            };
+            self.0.device.0.raise(code, &format!("{why}{error}"), Location::caller());
+        })
+    }
+
+    fn reset_pool(&self) -> Result<()> {
         let mut pool = self.pool();
         let label = &self.0.label;
         let in_use = |who: &str, how: &str| {
@@ -213,11 +233,13 @@ impl CommandBuffer {
         pool.used.push(shell.clone());
         drop(pool);
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(shell);
+        self.committed.store(false, Ordering::Relaxed);
         Ok(())
     }
 
     /// A concurrent compute pass: dispatches, copies and fills that nothing orders but barriers and tracking.
     #[doc(alias = "computeCommandEncoder")]
+    #[track_caller]
     pub fn compute_command_encoder(&mut self, label: &str) -> ComputeCommandEncoder<'_> {
         self.compute_command_encoder_with(&ComputePassDescriptor {
             label,
@@ -227,6 +249,7 @@ impl CommandBuffer {
 
     /// A compute pass as described: also Metal 3's serial one.
     #[doc(alias = "computeCommandEncoderWithDispatchType")]
+    #[track_caller]
     pub fn compute_command_encoder_with(
         &mut self,
         descriptor: &ComputePassDescriptor<'_>,
@@ -239,6 +262,7 @@ impl CommandBuffer {
 
     /// Metal 3's blit pass: copies and fills in the order in which they are encoded.
     #[doc(alias = "blitCommandEncoder")]
+    #[track_caller]
     pub fn blit_command_encoder(&mut self, label: &str) -> BlitCommandEncoder<'_> {
         self.begin_pass(PassDescriptor::new(PassKind::Blit), label);
         BlitCommandEncoder(ComputeCommandEncoder::new(self))
@@ -246,16 +270,20 @@ impl CommandBuffer {
 
     /// Metal 3: the event takes the value when the passes of this command buffer so far are done (A23).
     #[doc(alias = "encodeSignalEvent")]
+    #[track_caller]
     pub fn encode_signal_event(&mut self, event: &Event, value: u64) {
         if let Some(event) = self.own_event(event) {
+            self.contents.note_origin(Location::caller());
             self.contents.recording.signal_event(event, value);
         }
     }
 
     /// Metal 3: the rest of this command buffer waits for the value (A5).
     #[doc(alias = "encodeWaitForEvent")]
+    #[track_caller]
     pub fn encode_wait_for_event(&mut self, event: &Event, value: u64) {
         if let Some(event) = self.own_event(event) {
+            self.contents.note_origin(Location::caller());
             self.contents.recording.wait_for_event(event, value);
         }
     }
@@ -278,8 +306,10 @@ impl CommandBuffer {
         }
     }
 
+    #[track_caller]
     fn begin_pass(&mut self, pass: PassDescriptor, label: &str) {
         self.require_recording();
+        self.contents.note_origin(Location::caller());
         self.contents.recording.begin_pass(pass);
         self.contents.begin_pass(pass.kind, label);
     }
@@ -292,6 +322,11 @@ impl CommandBuffer {
             return None;
         }
         Some(event.0.id)
+    }
+
+    /// Whether what it held was committed and nothing was recorded since.
+    pub(crate) fn was_committed(&self) -> bool {
+        !self.recording && self.committed.load(Ordering::Relaxed)
     }
 
     /// The recorded contents, once: a second commit of the same recording is an error (A24).
@@ -309,6 +344,7 @@ impl CommandBuffer {
             return Err(Error::invalid(message));
         };
         *contents.commit() = Some(state.clone());
+        self.committed.store(true, Ordering::Relaxed);
         Ok(contents)
     }
 

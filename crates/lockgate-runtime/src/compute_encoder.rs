@@ -287,6 +287,7 @@ impl<'a> ComputeCommandEncoder<'a> {
 
     /// Later commands of this pass wait for earlier commands of this pass.
     #[doc(alias = "barrierAfterEncoderStages")]
+    #[track_caller]
     pub fn intrapass_barrier(&mut self, barrier: Barrier) {
         let legal = Stages::DISPATCH | Stages::BLIT | Stages::ACCELERATION_STRUCTURE;
         let foreign = |mask: Stages| mask != Stages::ALL && !(mask - legal).is_empty();
@@ -297,50 +298,63 @@ impl<'a> ComputeCommandEncoder<'a> {
                  it says after {after:?} before {before:?}"
             ));
         }
+        self.buffer.contents.note_origin(Location::caller());
         self.buffer.contents.recording.barrier(BarrierReach::Intrapass, barrier);
     }
 
     /// Later passes of the queue wait for this pass so far and for all earlier ones.
     #[doc(alias = "barrierAfterStages")]
+    #[track_caller]
     pub fn producer_barrier(&mut self, barrier: Barrier) {
+        self.buffer.contents.note_origin(Location::caller());
         self.buffer.contents.recording.barrier(BarrierReach::Producer, barrier);
     }
 
     /// The rest of this pass and all later passes of the queue wait for all earlier passes.
     #[doc(alias = "barrierAfterQueueStages")]
+    #[track_caller]
     pub fn consumer_barrier(&mut self, barrier: Barrier) {
+        self.buffer.contents.note_origin(Location::caller());
         self.buffer.contents.recording.barrier(BarrierReach::Consumer, barrier);
     }
 
     /// Metal 3: later dispatches wait for earlier ones of this pass and see what they wrote to resources in
     /// the scope.
     #[doc(alias = "memoryBarrierWithScope")]
+    #[track_caller]
     pub fn memory_barrier_with_scope(&mut self, scope: BarrierScope) {
         let all = Stages::DISPATCH;
+        self.buffer.contents.note_origin(Location::caller());
         self.buffer.contents.recording.memory_barrier_with_scope(all, all, scope);
     }
 
     /// Metal 3: the same for listed buffers and textures.
     #[doc(alias = "memoryBarrierWithResources")]
+    #[track_caller]
     pub fn memory_barrier_with_resources(&mut self, buffers: &[&Buffer], textures: &[&Texture]) {
         let all = Stages::DISPATCH;
         let buffers = buffers.iter().map(|buffer| buffer.key().id);
         let list: Vec<ResourceId> = buffers.chain(textures.iter().map(|texture| texture.key().id)).collect();
+        self.buffer.contents.note_origin(Location::caller());
         self.buffer.contents.recording.memory_barrier_with_resources(all, all, &list);
     }
 
     /// The fence stands for these stages of this pass so far. In Metal 3 all stages: [`Stages::ALL`].
     #[doc(alias = "updateFence")]
+    #[track_caller]
     pub fn update_fence(&mut self, fence: &Fence, after: Stages) {
         if self.own(Arc::as_ptr(&fence.0.shared).cast(), fence.label()) {
+            self.buffer.contents.note_origin(Location::caller());
             self.buffer.contents.recording.update_fence(fence.0.id, after);
         }
     }
 
     /// These stages of the rest of this pass wait for all earlier updates of the fence on this queue.
     #[doc(alias = "waitForFence")]
+    #[track_caller]
     pub fn wait_for_fence(&mut self, fence: &Fence, before: Stages) {
         if self.own(Arc::as_ptr(&fence.0.shared).cast(), fence.label()) {
+            self.buffer.contents.note_origin(Location::caller());
             self.buffer.contents.recording.wait_for_fence(fence.0.id, before);
         }
     }

@@ -67,6 +67,8 @@ pub struct CommandBufferContents {
     pub(crate) residency: Vec<ResidencySet>,
     passes: Vec<PassInfo>,
     infos: Vec<CommandInfo>,
+    /// Where operations of synchronization and passes were recorded, by their place in the recording.
+    origins: Vec<(u32, &'static Location<'static>)>,
     text: String,
     label: Range<u32>,
     /// The commit that it went with.
@@ -148,6 +150,18 @@ impl CommandBufferContents {
         self.infos.get(command as usize).map(|info| info.origin)
     }
 
+    /// Where in the program's source an operation of synchronization was recorded, or the pass that it begins or
+    /// ends.
+    pub fn operation_origin(&self, op: u32) -> Option<&'static Location<'static>> {
+        let at = self.origins.partition_point(|(own, _)| *own <= op).checked_sub(1)?;
+        Some(self.origins[at].1)
+    }
+
+    /// The next operation is recorded here.
+    pub(crate) fn note_origin(&mut self, origin: &'static Location<'static>) {
+        self.origins.push((self.recording.ops().len() as u32, origin));
+    }
+
     fn text_of(&self, range: &Range<u32>) -> &str {
         self.text.get(range.start as usize..range.end as usize).unwrap_or("")
     }
@@ -165,6 +179,7 @@ impl CommandBufferContents {
         self.residency.clear();
         self.passes.clear();
         self.infos.clear();
+        self.origins.clear();
         self.text.clear();
         self.label = 0..0;
         *self.commit() = None;

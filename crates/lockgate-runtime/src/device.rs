@@ -1,31 +1,19 @@
 //! The device: makes everything, orders everything at commit, and knows what is still in use.
 
 use crate::backend::{Backend, CommitReport, DeviceInfo, Native, Observer, Submission, SubmittedBuffer};
+use crate::checking::{Checking, Findings, Report, RuntimeFinding, Window, tell};
 use crate::completion::{Callback, CommitState, Completions, Events};
 use crate::{CommandBufferContents, Error, ErrorKind, Observation, Observe, Result};
 use lockgate_sync::{
-    CommitId, Engine, EngineDescriptor, EventId, FenceId, Gap, Graph, HostStep, MemoryId, Misuse, Model,
-    QueueId, ResourceDescriptor, ResourceId, Taken,
+    Access, Code, CommitId, Engine, EngineDescriptor, EventId, FenceId, Graph, HostStep, MemoryId, Model,
+    QueueId, ResourceDescriptor, ResourceId, Step, Taken,
 };
 use std::collections::BTreeMap;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-
-/// Whether conflicts of untracked resources are looked for.
-///
-/// ```
-/// assert_eq!(lockgate_runtime::Checking::default(), lockgate_runtime::Checking::Off);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Checking {
-    /// No: untracked resources cost nothing.
-    #[default]
-    Off,
-    /// Yes: [`Device::take_report`] tells what was found. Nothing else changes.
-    Collect,
-}
 
 /// How a device is opened.
 ///
@@ -38,7 +26,8 @@ pub enum Checking {
 pub struct DeviceDescriptor {
     /// The switches of the model.
     pub model: Model,
-    /// Whether conflicts of untracked resources are looked for. Default: off.
+    /// Whether conflicts of untracked resources are looked for. Default: [`Checking::Collect`] in debug builds, off in
+    /// release builds. The environment variable `LOCKGATE_CHECKING` overrides it.
     pub checking: Checking,
     /// Whether everything that is committed is kept for [`Device::take_trace`]. Default: no.
     pub tracing: bool,
@@ -55,26 +44,12 @@ impl Default for DeviceDescriptor {
         let event_timeout = Duration::from_secs(4);
         DeviceDescriptor {
             model: Model::default(),
-            checking: Checking::Off,
+            checking: Checking::default(),
             tracing: false,
             observe: Observe::Nothing,
             event_timeout,
         }
     }
-}
-
-/// What checking has found since it was last asked.
-///
-/// ```
-/// let report = lockgate_runtime::Device::null().take_report();
-/// assert!(report.gaps.is_empty());
-/// ```
-#[derive(Debug, Default)]
-pub struct Report {
-    /// Conflicting accesses that nothing orders.
-    pub gaps: Vec<Gap>,
-    /// Calls that mean nothing or cannot work.
-    pub misuse: Vec<Misuse>,
 }
 
 /// What was committed to a device that traces, with all orders: what a timeline is drawn from.
@@ -147,6 +122,8 @@ pub(crate) struct Shared {
     callbacks: OnceLock<Sender<Callback>>,
     /// Commits whose handles are gone; emptied under the state's lock.
     released: Mutex<Vec<CommitId>>,
+    /// A wait of the host has timed out, and nothing was reset since.
+    timed_out: AtomicBool,
 }
 
 /// What is kept until no commit that was made before needs it.
@@ -173,11 +150,12 @@ pub(crate) struct State {
     /// Commits of each queue that the engine has not taken whole.
     waiting: Vec<(QueueId, CommitId)>,
     taken: Taken,
-    report: Report,
+    findings: Findings,
+    window: Window,
+    /// What resources are called, by their ids.
+    labels: Vec<String>,
     trace: Trace,
     next_commit: u64,
-    fences: u32,
-    events: u32,
 }
 
 impl std::fmt::Debug for Device {
@@ -212,7 +190,8 @@ impl Device {
         Device::assemble(backend, descriptor)
     }
 
-    fn assemble(backend: Box<dyn Backend>, descriptor: DeviceDescriptor) -> Device {
+    fn assemble(backend: Box<dyn Backend>, mut descriptor: DeviceDescriptor) -> Device {
+        descriptor.checking = descriptor.checking.or_environment();
         let completions = Arc::new(Completions::default());
         backend.set_observer(completions.clone());
         let engine = Engine::new(EngineDescriptor { model: descriptor.model, ..Default::default() });
@@ -224,11 +203,11 @@ impl Device {
             users: BTreeMap::new(),
             waiting: Vec::new(),
             taken: Taken::default(),
-            report: Report::default(),
+            findings: Findings::default(),
+            window: Window::default(),
+            labels: Vec::new(),
             trace: Trace::default(),
             next_commit: 0,
-            fences: 0,
-            events: 0,
         };
         Device(Arc::new(Shared {
             backend,
@@ -237,6 +216,7 @@ impl Device {
             state: Mutex::new(state),
             callbacks: OnceLock::new(),
             released: Mutex::new(Vec::new()),
+            timed_out: AtomicBool::new(false),
         }))
     }
 
@@ -252,7 +232,13 @@ impl Device {
 
     /// What checking has found since the last call. Misuse is found even if checking is off.
     pub fn take_report(&self) -> Report {
-        std::mem::take(&mut self.0.state().report)
+        self.0.state().findings.take()
+    }
+
+    /// Calls `handler` for each finding that is new, from the thread that commits; one handler at a time. Findings of
+    /// one place in the source are told once.
+    pub fn set_finding_handler(&self, handler: impl Fn(&RuntimeFinding) + Send + Sync + 'static) {
+        self.0.state().findings.handler = Some(Arc::new(handler));
     }
 
     /// What the commands that have ended touched since the last call, if [`DeviceDescriptor::observe`] is on.
@@ -288,31 +274,72 @@ impl Shared {
         self.released.lock().unwrap_or_else(PoisonError::into_inner).push(commit);
     }
 
-    /// Does something with the engine and hands the device what comes of it.
-    pub(crate) fn with_engine<T>(&self, act: impl FnOnce(&mut Engine) -> T) -> T {
+    /// Takes a step that is no commit, and hands the device what comes of it.
+    pub(crate) fn step(&self, step: Step) {
         let mut state = self.state();
-        let result = act(&mut state.engine);
+        state.take(step, self.checking());
         // Without a commit there is nothing that a device could refuse.
         let _ = self.flush(&mut state, Submission::default());
-        drop(state);
+        self.unlock(state);
         self.completions.wake();
-        result
+    }
+
+    /// Frees the state and tells what was found meanwhile.
+    fn unlock(&self, mut state: MutexGuard<'_, State>) {
+        let untold = std::mem::take(&mut state.findings.untold);
+        let handler = state.findings.handler.clone();
+        drop(state);
+        tell(&untold, handler.as_ref());
+    }
+
+    /// A wait of the host has timed out.
+    pub(crate) fn note_timed_out(&self) {
+        self.timed_out.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a wait of the host has timed out since this was last asked.
+    pub(crate) fn take_timed_out(&self) -> bool {
+        self.timed_out.swap(false, Ordering::Relaxed)
+    }
+
+    /// The memory and label of a resource that still is.
+    pub(crate) fn memory_of(&self, key: ResourceKey) -> Option<(MemoryId, String)> {
+        let state = self.state();
+        let label = state.labels.get(key.id.index())?.clone();
+        Some((state.engine.resource(key.id)?.memory, label))
+    }
+
+    /// A finding of the runtime itself.
+    pub(crate) fn raise(&self, code: Code, sentence: &str, origin: &'static Location<'static>) {
+        if self.checking() {
+            let mut state = self.state();
+            state.findings.raise(code, sentence, Some(origin));
+            self.unlock(state);
+        }
     }
 
     pub(crate) fn new_queue(&self, queue: lockgate_sync::QueueDescriptor, label: &str) -> QueueId {
         let mut state = self.state();
         state.trace.queues.push(label.to_owned());
+        state.window.queues.push((label.to_owned(), queue));
         state.engine.add_queue(queue)
     }
 
-    pub(crate) fn new_resource(&self, resource: ResourceDescriptor, native: Native) -> ResourceKey {
+    pub(crate) fn new_resource(
+        &self,
+        resource: ResourceDescriptor,
+        native: Native,
+        label: &str,
+    ) -> ResourceKey {
         let mut state = self.state();
         let id = state.engine.add_resource(resource);
         let generation = state.made;
         state.made += 1;
         if state.slots.len() <= id.index() {
             state.slots.resize_with(id.index() + 1, Slot::default);
+            state.labels.resize_with(id.index() + 1, String::new);
         }
+        label.clone_into(&mut state.labels[id.index()]);
         state.slots[id.index()] = Slot { generation, native: Some(native) };
         ResourceKey { id, generation }
     }
@@ -321,16 +348,16 @@ impl Shared {
         self.state().engine.add_memory()
     }
 
-    pub(crate) fn new_fence(&self) -> FenceId {
+    pub(crate) fn new_fence(&self, label: &str) -> FenceId {
         let mut state = self.state();
-        state.fences += 1;
-        FenceId(state.fences - 1)
+        state.window.fences.push(label.to_owned());
+        FenceId(state.window.fences.len() as u32 - 1)
     }
 
-    pub(crate) fn new_event(&self) -> EventId {
+    pub(crate) fn new_event(&self, label: &str) -> EventId {
         let mut state = self.state();
-        state.events += 1;
-        EventId(state.events - 1)
+        state.window.events.push(label.to_owned());
+        EventId(state.window.events.len() as u32 - 1)
     }
 
     pub(crate) fn drop_resource(&self, key: ResourceKey) {
@@ -375,6 +402,12 @@ impl Shared {
         for commit in self.released.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             state.engine.retire(commit);
         }
+        let before = (self.descriptor.checking == Checking::Deny).then(|| state.engine.clone());
+        state.engine.commit(queue, buffers.iter().cloned());
+        let found = self.find(&mut state, Some((queue, buffers)));
+        if let Some(before) = before.filter(|_| found) {
+            return Err(self.deny(state, before));
+        }
         let commit = CommitId(state.next_commit);
         state.next_commit += 1;
         state.note_users(commit, buffers, &self.completions);
@@ -383,11 +416,10 @@ impl Shared {
             state.trace.commits.push(TracedCommit { id: commit, queue, buffers, state: state_of });
         }
         self.completions.begin(commit, commit_state);
-        state.engine.commit(queue, buffers.iter().cloned());
         state.waiting.push((queue, commit));
         let submission = Submission { commits: vec![(commit, submitted)], ..Submission::default() };
-        let result = self.flush(&mut state, submission);
-        drop(state);
+        let result = self.submit(&mut state, submission);
+        self.unlock(state);
         // From here on the submission holds what is behind the handles, and the engine keeps what was dropped
         // until this commit is done.
         buffers.iter().for_each(|contents| contents.release_handles());
@@ -400,14 +432,49 @@ impl Shared {
     }
 
     /// Hands the device what the engine has brought forth, and keeps what it has found.
-    fn flush(&self, state: &mut State, mut submission: Submission) -> Result<()> {
-        let State { engine, taken, report, waiting, trace, .. } = state;
+    fn flush(&self, state: &mut State, submission: Submission) -> Result<()> {
+        self.find(state, None);
+        self.submit(state, submission)
+    }
+
+    /// Takes what the engine has brought forth, and makes findings of what it has found. Returns whether there is a
+    /// hazard.
+    fn find(&self, state: &mut State, commit: Option<(QueueId, &[Arc<CommandBufferContents>])>) -> bool {
+        let State { engine, taken, findings, window, labels, .. } = state;
         engine.take_into(taken);
-        waiting.retain(|(_, commit)| !engine.is_taken(*commit));
-        if self.checking() {
-            report.gaps.append(&mut taken.gaps);
+        findings.report.misuse.extend_from_slice(&taken.misuse);
+        if !self.checking() {
+            return false;
         }
-        report.misuse.append(&mut taken.misuse);
+        if let Some((queue, buffers)) = commit {
+            window.commit(queue, buffers);
+        }
+        if taken.gaps.is_empty() && taken.misuse.is_empty() {
+            return false;
+        }
+        findings.report.gaps.extend_from_slice(&taken.gaps);
+        let view = window.view(engine, self.descriptor.model, labels);
+        findings.add(&taken.gaps, &taken.misuse, &view);
+        !taken.gaps.is_empty()
+    }
+
+    /// Undoes a commit that has a hazard: it never was.
+    fn deny(&self, mut state: MutexGuard<'_, State>, before: Engine) -> Error {
+        state.engine = before;
+        state.window.take_back();
+        let untold: Vec<String> = state.findings.untold.iter().map(ToString::to_string).collect();
+        self.unlock(state);
+        let message = match untold.as_slice() {
+            [] => "the commit was refused: it has hazards that were told before".to_owned(),
+            list => format!("the commit was refused: {} hazards\n{}", list.len(), list.join("\n")),
+        };
+        Error::new(ErrorKind::Denied, message)
+    }
+
+    /// Hands the device what was taken.
+    fn submit(&self, state: &mut State, mut submission: Submission) -> Result<()> {
+        let State { engine, taken, waiting, trace, .. } = state;
+        waiting.retain(|(_, commit)| !engine.is_taken(*commit));
         if taken.graph.vertices.is_empty() && submission.commits.is_empty() {
             return Ok(());
         }
@@ -454,22 +521,26 @@ impl Shared {
         }
         // Without a commit there is nothing that a device could refuse.
         let _ = self.flush(&mut state, Submission::default());
+        self.unlock(state);
     }
 
-    /// Waits until the device touches a memory no more, then does something while it stays so.
+    /// Waits until the device touches a memory no more, then lets the host touch it while it stays so.
     pub(crate) fn with_idle_memory<T>(
         &self,
         memory: MemoryId,
         wait: bool,
-        act: impl FnOnce(&mut Engine) -> Result<T>,
+        access: Access,
+        act: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         loop {
             let mut state = self.state();
             let busy = state.busy_commits(memory, &*self.backend, &self.completions);
             let Some(&commit) = busy.first() else {
-                let result = act(&mut state.engine);
+                state.take(Step::Host(HostStep::AccessWhenIdle(access)), self.checking());
+                let result = act();
                 // Without a commit there is nothing that a device could refuse.
                 let _ = self.flush(&mut state, Submission::default());
+                self.unlock(state);
                 return result;
             };
             drop(state);
@@ -483,11 +554,26 @@ impl Shared {
 
     /// The host has seen the commit end.
     pub(crate) fn observe_commit(&self, commit: CommitId) {
-        self.with_engine(|engine| engine.host(HostStep::WaitForCommit { commit: commit.0 }));
+        self.step(Step::Host(HostStep::WaitForCommit { commit: commit.0 }));
     }
 }
 
 impl State {
+    /// Takes a step of a queue or of the host.
+    fn take(&mut self, step: Step, checking: bool) {
+        match step {
+            Step::SignalEvent { queue, event, value } => self.engine.signal_event(queue, event, value),
+            Step::WaitForEvent { queue, event, value } => self.engine.wait_for_event(queue, event, value),
+            Step::Host(step) => {
+                self.engine.host(step);
+            }
+            _ => return,
+        }
+        if checking {
+            self.window.step(step);
+        }
+    }
+
     /// Looks up everything that a command buffer names.
     fn resolve(&self, contents: &Arc<CommandBufferContents>) -> Result<SubmittedBuffer> {
         let native = |key: &ResourceKey| {

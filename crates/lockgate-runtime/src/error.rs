@@ -31,6 +31,8 @@ pub enum ErrorKind {
     DependencyFailed,
     /// The device is gone.
     DeviceLost,
+    /// Checking has refused a commit; the message says why.
+    Denied,
 }
 
 impl fmt::Display for ErrorKind {
@@ -45,6 +47,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Execution => "execution failed",
             ErrorKind::DependencyFailed => "dependency failed",
             ErrorKind::DeviceLost => "device lost",
+            ErrorKind::Denied => "denied",
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::completion::{Callback, Events};
 use crate::device::{Device, Shared, callback_thread};
-use lockgate_sync::{EventId, FenceId, HostStep};
+use lockgate_sync::{EventId, FenceId, HostStep, Step};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -143,14 +143,14 @@ impl Device {
     /// A fence that no pass has updated.
     #[doc(alias = "newFence")]
     pub fn new_fence(&self, label: &str) -> Fence {
-        let id = self.0.new_fence();
+        let id = self.0.new_fence(label);
         Fence(Arc::new(FenceInner { shared: self.0.clone(), id, label: label.to_owned() }))
     }
 
     /// An event with the value 0.
     #[doc(alias = "newEvent")]
     pub fn new_event(&self, label: &str) -> Event {
-        let id = self.0.new_event();
+        let id = self.0.new_event(label);
         Event(Arc::new(EventInner { shared: self.0.clone(), id, label: label.to_owned() }))
     }
 
@@ -173,7 +173,7 @@ impl SharedEvent {
     #[doc(alias = "setSignaledValue")]
     pub fn set_signaled_value(&self, value: u64) {
         let inner = &self.0.0;
-        inner.shared.with_engine(|engine| engine.host(HostStep::SignalEvent { event: inner.id, value }));
+        inner.shared.step(Step::Host(HostStep::SignalEvent { event: inner.id, value }));
         use crate::backend::Observer;
         inner.shared.completions.signaled(inner.id, value);
     }
@@ -186,8 +186,9 @@ impl SharedEvent {
         let id = inner.id;
         let reached = move |events: &Events| events.get(&id).copied().unwrap_or(0) >= value;
         let done = value == 0 || inner.shared.wait(Some(timeout), &reached);
-        if done {
-            inner.shared.with_engine(|engine| engine.host(HostStep::WaitForEvent { event: id, value }));
+        match done {
+            true => inner.shared.step(Step::Host(HostStep::WaitForEvent { event: id, value })),
+            false => inner.shared.note_timed_out(),
         }
         done
     }
@@ -204,7 +205,7 @@ impl SharedEvent {
         let id = self.0.0.id;
         let run = move |reached: u64| {
             let shared = event.0.0.shared.clone();
-            shared.with_engine(|engine| engine.host(HostStep::WaitForEvent { event: id, value }));
+            shared.step(Step::Host(HostStep::WaitForEvent { event: id, value }));
             callback(&event, reached);
         };
         let shared = &self.0.0.shared;

@@ -206,7 +206,7 @@ impl Heap {
         let (tracked, unit) = heap.tracking(descriptor.hazard_tracking_mode);
         let kind = ResourceKind::Buffer;
         let resource = ResourceDescriptor { kind, memory: heap.memory, offset, size, tracked, unit };
-        let key = heap.shared.new_resource(resource, native.clone());
+        let key = heap.shared.new_resource(resource, native.clone(), descriptor.label);
         Ok(Buffer(Arc::new(BufferInner {
             shared: heap.shared.clone(),
             key,

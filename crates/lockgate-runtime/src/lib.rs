@@ -9,6 +9,7 @@ pub mod backend;
 mod blit_encoder;
 mod bound;
 mod buffer;
+mod checking;
 mod command_buffer;
 mod completion;
 mod compute_encoder;
@@ -33,12 +34,13 @@ pub use argument_table::{ARGUMENTS_MAX, ArgumentTable, BindingKey};
 pub use backend::{Backend, CommandTiming, CommitReport, DeviceInfo, SizeAndAlign, StorageMode};
 pub use blit_encoder::BlitCommandEncoder;
 pub use buffer::{Buffer, BufferDescriptor};
+pub use checking::{CHECKING_VARIABLE, Checking, FINDINGS_MAX, Report, RuntimeFinding};
 pub use command_buffer::{CommandAllocator, CommandBuffer, RESIDENCY_SETS_MAX};
 pub use compute_encoder::{
     BufferLayout, ComputeCommandEncoder, ComputePassDescriptor, DispatchType, TextureOrigin,
 };
 pub use contents::{CommandBufferContents, PassInfo, UsedResource};
-pub use device::{Checking, Device, DeviceDescriptor, Report, ResourceKey, Trace, TracedCommit};
+pub use device::{Device, DeviceDescriptor, ResourceKey, Trace, TracedCommit};
 pub use error::{Error, ErrorKind, Result, SourceSpan};
 pub use event::{Event, Fence, SharedEvent, SharedEventListener};
 pub use extent::{Extent, ExtentGrid, ExtentQuery, TouchedBytes};

@@ -4,8 +4,9 @@ use crate::backend::{CommandTiming, CommitReport};
 use crate::command_buffer::{CommandBuffer, RESIDENCY_SETS_MAX};
 use crate::completion::{CommitState, Events};
 use crate::device::{Device, Shared};
-use crate::{Error, ErrorKind, Event, ResidencySet, Result};
-use lockgate_sync::{CommitId, QueueId, QueueKind};
+use crate::{CommandBufferContents, Error, ErrorKind, Event, ResidencySet, Result};
+use lockgate_sync::{Code, CommitId, QueueId, QueueKind, Step};
+use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -171,8 +172,12 @@ impl CommandQueue {
     /// A command buffer that is being recorded, was not ended, or was committed already; one of another
     /// device; one that uses a resource that was dropped. Then nothing is committed, and the others of the
     /// array have to be recorded again.
+    #[track_caller]
     pub fn commit(&self, buffers: &[&CommandBuffer]) -> Result<Commit> {
         let shared = &self.0.shared;
+        if shared.checking() {
+            self.check_buffers(buffers, Location::caller());
+        }
         let state = Arc::new(CommitState::default());
         let foreign = buffers.iter().find(|buffer| !Arc::ptr_eq(&buffer.device.0, shared));
         if let Some(buffer) = foreign {
@@ -180,17 +185,46 @@ impl CommandQueue {
             return Err(Error::invalid(message));
         }
         let contents = buffers.iter().map(|buffer| buffer.take_ended(&state)).collect::<Result<Vec<_>>>();
+        if let (true, Ok(contents)) = (shared.checking(), &contents) {
+            self.check_residency(contents, Location::caller());
+        }
         let committed = contents.and_then(|contents| shared.commit(self.0.id, &contents, state.clone()));
         // What was taken out of the array before the mistake can be recorded over.
         let id = committed.inspect_err(|_| state.refuse())?;
         Ok(Commit { ticket: Arc::new(Ticket { shared: shared.clone(), id, state }) })
     }
 
+    /// What the model does not know: command buffers that are committed again.
+    fn check_buffers(&self, buffers: &[&CommandBuffer], origin: &'static Location<'static>) {
+        for buffer in buffers.iter().filter(|buffer| buffer.was_committed()) {
+            let sentence = format!("command buffer `{}` was committed already", buffer.label());
+            self.0.shared.raise(Code::CommittedTwice, &sentence, origin);
+        }
+    }
+
+    /// Resources that no residency set holds, if there are sets at all.
+    fn check_residency(&self, contents: &[Arc<CommandBufferContents>], origin: &'static Location<'static>) {
+        let own = self.0.residency.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for contents in contents {
+            let sets: Vec<&ResidencySet> = own.iter().chain(&contents.residency).collect();
+            if sets.is_empty() {
+                continue;
+            }
+            for used in contents.resources() {
+                let Some((memory, label)) = self.0.shared.memory_of(used.key) else { continue };
+                if !sets.iter().any(|set| set.holds(memory)) {
+                    let sentence = format!("`{label}` is in no residency set of queue `{}`", self.label());
+                    self.0.shared.raise(Code::ResourceNotResident, &sentence, origin);
+                }
+            }
+        }
+    }
+
     /// The event takes the value when everything that was committed to this queue before is done.
     #[doc(alias = "signalEvent")]
     pub fn signal_event(&self, event: &Event, value: u64) {
         let id = self.0.id;
-        self.on_own(event, |shared| shared.with_engine(|engine| engine.signal_event(id, event.0.id, value)));
+        self.on_own(event, Step::SignalEvent { queue: id, event: event.0.id, value });
     }
 
     /// Everything that is committed to this queue later waits for the value; who signals it may come later too
@@ -199,9 +233,7 @@ impl CommandQueue {
     #[doc(alias = "waitForEvent")]
     pub fn wait_for_event(&self, event: &Event, value: u64) {
         let id = self.0.id;
-        self.on_own(event, |shared| {
-            shared.with_engine(|engine| engine.wait_for_event(id, event.0.id, value))
-        });
+        self.on_own(event, Step::WaitForEvent { queue: id, event: event.0.id, value });
     }
 
     /// Makes the resources of a set resident for all later commits.
@@ -222,9 +254,9 @@ impl CommandQueue {
         Ok(())
     }
 
-    fn on_own(&self, event: &Event, act: impl FnOnce(&Shared)) {
+    fn on_own(&self, event: &Event, step: Step) {
         if Arc::ptr_eq(&event.0.shared, &self.0.shared) {
-            act(&self.0.shared);
+            self.0.shared.step(step);
         } else {
             log::error!("event `{}` belongs to another device than queue `{}`", event.label(), self.label());
         }
@@ -278,6 +310,7 @@ impl Commit {
         let Ticket { shared, id, state } = &*self.ticket;
         let done = |_: &Events| state.is_done();
         if !shared.wait(timeout, &done) {
+            shared.note_timed_out();
             let message = format!("commit {} is not done after {:?}", id.0, timeout.unwrap_or_default());
             return Err(Error::new(ErrorKind::Timeout, message));
         }

@@ -106,6 +106,11 @@ impl ResidencySet {
         self.sets().committed.len()
     }
 
+    /// Whether a memory is in it, as of the last commit.
+    pub(crate) fn holds(&self, memory: MemoryId) -> bool {
+        self.sets().committed.contains(&memory)
+    }
+
     fn sets(&self) -> MutexGuard<'_, Sets> {
         self.0.sets.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,8 +5,7 @@ use crate::buffer::{Place, check_size};
 use crate::device::{Device, ResourceKey, Shared};
 use crate::{Error, PixelFormat, Result};
 use lockgate_sync::{
-    Access, AccessKind, HazardTrackingMode, HostStep, MemoryId, Region, ResourceDescriptor, ResourceKind,
-    Texels,
+    Access, AccessKind, HazardTrackingMode, MemoryId, Region, ResourceDescriptor, ResourceKind, Texels,
 };
 use std::sync::Arc;
 
@@ -228,7 +227,7 @@ impl Texture {
         let kind = ResourceKind::Texture { levels: levels as u16, slices: slices as u16 };
         let (tracked, unit) = tracking;
         let resource = ResourceDescriptor { kind, memory, offset, size, tracked, unit };
-        let key = shared.new_resource(resource, native.clone());
+        let key = shared.new_resource(resource, native.clone(), &descriptor.label);
         let view = TextureViewSpan { format: descriptor.format, levels: (0, levels), slices: (0, slices) };
         let descriptor = descriptor.clone();
         let inner = TextureInner { shared: shared.clone(), key, native, memory, descriptor, tracked, place };
@@ -310,8 +309,8 @@ impl Texture {
     pub fn replace_region(&self, level: u32, slice: u32, bytes: &[u8]) -> Result<()> {
         let span = self.host_span(level, slice, bytes.len())?;
         let shared = &self.inner.shared;
-        shared.with_idle_memory(self.inner.memory, true, |engine| {
-            engine.host(HostStep::AccessWhenIdle(self.access(&span, AccessKind::WRITE)));
+        let access = self.access(&span, AccessKind::WRITE);
+        shared.with_idle_memory(self.inner.memory, true, access, || {
             shared.backend.write_texture(&self.inner.native, &span, bytes)
         })
     }
@@ -326,8 +325,8 @@ impl Texture {
         let span = self.host_span(level, slice, size)?;
         let mut bytes = vec![0; size];
         let shared = &self.inner.shared;
-        shared.with_idle_memory(self.inner.memory, true, |engine| {
-            engine.host(HostStep::AccessWhenIdle(self.access(&span, AccessKind::READ)));
+        let access = self.access(&span, AccessKind::READ);
+        shared.with_idle_memory(self.inner.memory, true, access, || {
             shared.backend.read_texture(&self.inner.native, &span, &mut bytes)
         })?;
         Ok(bytes)

@@ -58,7 +58,7 @@ impl Conflict {
 }
 
 /// Lists that keep their memory from work to work.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Scratch {
     conflicts: Vec<Conflict>,
     /// The host waits for whatever conflicts with its access.

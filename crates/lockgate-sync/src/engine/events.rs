@@ -58,7 +58,7 @@ impl EventState {
 }
 
 /// A commit whose completion somebody may still wait for.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct CommitState {
     pub(crate) left: u32,
     pub(crate) sources: Sources,
@@ -77,7 +77,7 @@ impl CommitState {
 }
 
 /// The host: one sequence of steps. Everything it did or waited for is behind its next step.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct HostState {
     pub(crate) gate: Gate,
     /// The gate as the last commit saw it, until it changes.
@@ -88,7 +88,7 @@ pub(crate) struct HostState {
     pub(crate) displayed: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct DrawableState {
     pub(crate) ready: Sources,
     pub(crate) shown: Sources,

@@ -250,7 +250,7 @@ impl Memory {
 }
 
 /// All memories and resources of an engine.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Memories {
     pub(crate) memories: Vec<Memory>,
     pub(crate) free_memories: Vec<MemoryId>,

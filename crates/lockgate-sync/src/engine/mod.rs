@@ -94,7 +94,7 @@ pub struct EngineDescriptor {
 /// let second = &taken.graph.vertices[1];
 /// assert!(matches!(taken.graph.edges_of(second)[0].by.kind, SyncKind::Tracking(_)));
 /// ```
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Engine {
     model: Model,
     history: History,
@@ -123,7 +123,7 @@ pub struct Engine {
 /// let taken = lockgate_sync::Engine::new(Default::default()).take();
 /// assert!(taken.graph.vertices.is_empty() && taken.gaps.is_empty());
 /// ```
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Taken {
     /// New vertices and their edges.
     pub graph: Graph,

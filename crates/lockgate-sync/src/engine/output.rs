@@ -2,7 +2,7 @@
 
 use crate::{Edge, Gap, Graph, Misuse, SyncOp, Vertex, VertexId, VertexKind};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Output {
     pub(crate) graph: Graph,
     pub(crate) gaps: Vec<Gap>,

@@ -52,7 +52,7 @@ fn open_stages(
 }
 
 /// The open pass, or the last one, which may be resumed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pass {
     /// Unique over the engine; 0 before the first pass.
     pub(crate) id: u64,
@@ -97,7 +97,7 @@ pub(crate) struct BufferState {
     pub(crate) done: Sources,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
     pub(crate) descriptor: QueueDescriptor,
     pub(crate) pending: VecDeque<Item>,

@@ -1,0 +1,233 @@
+//! What was committed lately, as a program that the checker can look at.
+//!
+//! A window of bounded length: the checker's memory does not grow with the program. Its commits and host steps are
+//! counted from 0; [`View`] knows what that is in the numbers of the device.
+
+use crate::contents::CommandBufferContents;
+use crate::message::Spot;
+use lockgate_sync::{
+    Actor, CommandRef, CommitId, Engine, Gap, HostStep, MemoryId, Model, Op, Place, Program, QueueDescriptor,
+    QueueId, ResourceDescriptor, ResourceId, ResourceKind, Step,
+};
+use std::collections::VecDeque;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// So many commits are kept.
+const COMMITS_MAX: usize = 64;
+/// So many steps are kept between them.
+const STEPS_MAX: usize = 1024;
+
+/// The last steps of a device that checks.
+#[derive(Default)]
+pub(crate) struct Window {
+    steps: VecDeque<Entry>,
+    commits: usize,
+    /// Commits and host steps that have left the window.
+    commits_before: u64,
+    hosts_before: u64,
+    pub(crate) queues: Vec<(String, QueueDescriptor)>,
+    pub(crate) fences: Vec<String>,
+    pub(crate) events: Vec<String>,
+}
+
+enum Entry {
+    Commit { queue: QueueId, buffers: Vec<Arc<CommandBufferContents>> },
+    Other(Step),
+}
+
+impl Window {
+    pub(crate) fn commit(&mut self, queue: QueueId, buffers: &[Arc<CommandBufferContents>]) {
+        self.steps.push_back(Entry::Commit { queue, buffers: buffers.to_vec() });
+        self.commits += 1;
+        self.shorten();
+    }
+
+    pub(crate) fn step(&mut self, step: Step) {
+        self.steps.push_back(Entry::Other(step));
+        self.shorten();
+    }
+
+    /// The last commit was refused.
+    pub(crate) fn take_back(&mut self) {
+        if let Some(Entry::Commit { .. }) = self.steps.pop_back() {
+            self.commits -= 1;
+        }
+    }
+
+    fn shorten(&mut self) {
+        while self.commits > COMMITS_MAX || self.steps.len() > STEPS_MAX {
+            match self.steps.pop_front() {
+                Some(Entry::Commit { .. }) => {
+                    self.commits -= 1;
+                    self.commits_before += 1;
+                }
+                Some(Entry::Other(Step::Host(_))) => self.hosts_before += 1,
+                _ => {}
+            }
+        }
+    }
+
+    /// The window as a program.
+    pub(crate) fn view<'a>(&'a self, engine: &Engine, model: Model, labels: &'a [String]) -> View<'a> {
+        let mut program = Program { model, ..Program::new() };
+        let resources = (0..labels.len() as u32).map(|id| engine.resource(ResourceId(id)).cloned());
+        program.resources = resources.map(|resource| resource.unwrap_or_else(gone)).collect();
+        let memories = program.resources.iter().map(|resource| resource.memory.0.saturating_add(1));
+        program.memories = memories.filter(|count| *count < u32::MAX).max().unwrap_or(0);
+        program.queues = self.queues.iter().map(|(_, queue)| *queue).collect();
+        program.fences = self.fences.len() as u32;
+        program.events = self.events.len() as u32;
+        let steps = self.steps.iter().map(|entry| match entry {
+            Entry::Other(step) => renumbered(step, self.commits_before),
+            Entry::Commit { queue, buffers } => {
+                let buffers = buffers.iter().map(|contents| Arc::new(contents.recording.clone())).collect();
+                Step::Commit { queue: *queue, buffers }
+            }
+        });
+        program.steps = steps.collect();
+        View { window: self, program, labels }
+    }
+}
+
+/// A resource that is gone: it meets nobody.
+fn gone() -> ResourceDescriptor {
+    let (kind, memory) = (ResourceKind::Buffer, MemoryId(u32::MAX));
+    ResourceDescriptor { kind, memory, offset: 0, size: 1, tracked: false, unit: false }
+}
+
+/// A wait for a commit counts from the first commit of the window.
+fn renumbered(step: &Step, commits_before: u64) -> Step {
+    match *step {
+        Step::Host(HostStep::WaitForCommit { commit }) => {
+            let commit = commit.checked_sub(commits_before).unwrap_or(u64::MAX);
+            Step::Host(HostStep::WaitForCommit { commit })
+        }
+        ref other => other.clone(),
+    }
+}
+
+/// The window as a program, with names and places.
+pub(crate) struct View<'a> {
+    pub(super) window: &'a Window,
+    program: Program,
+    labels: &'a [String],
+}
+
+impl<'a> View<'a> {
+    pub(super) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    pub(super) fn label(&self, resource: ResourceId) -> String {
+        match self.labels.get(resource.index()).map(String::as_str) {
+            None | Some("") => format!("resource {}", resource.0),
+            Some(label) => label.to_owned(),
+        }
+    }
+
+    /// An actor of the device in the numbers of the window; one that has left it gets a number that nobody has.
+    pub(super) fn local(&self, actor: Actor) -> Actor {
+        match actor {
+            Actor::Command(command) => {
+                let commit = command.commit.0.checked_sub(self.window.commits_before);
+                Actor::Command(CommandRef { commit: CommitId(commit.unwrap_or(u64::MAX)), ..command })
+            }
+            Actor::Host { step } => {
+                Actor::Host { step: step.checked_sub(self.window.hosts_before).unwrap_or(u64::MAX) }
+            }
+            other => other,
+        }
+    }
+
+    /// The other way round.
+    pub(super) fn absolute(&self, actor: Actor) -> Actor {
+        match actor {
+            Actor::Command(command) => {
+                let commit = CommitId(command.commit.0.saturating_add(self.window.commits_before));
+                Actor::Command(CommandRef { commit, ..command })
+            }
+            Actor::Host { step } => Actor::Host { step: step.saturating_add(self.window.hosts_before) },
+            other => other,
+        }
+    }
+
+    fn buffers(&self, commit: CommitId) -> Option<(QueueId, &'a [Arc<CommandBufferContents>])> {
+        let commits = self.window.steps.iter().filter_map(|entry| match entry {
+            Entry::Commit { queue, buffers } => Some((*queue, buffers.as_slice())),
+            Entry::Other(_) => None,
+        });
+        commits.into_iter().nth(usize::try_from(commit.0).ok()?)
+    }
+
+    /// The contents of a command buffer of a step.
+    pub(super) fn contents(&self, step: u32, buffer: u32) -> Option<&'a CommandBufferContents> {
+        match self.window.steps.get(step as usize)? {
+            Entry::Commit { buffers, .. } => buffers.get(buffer as usize).map(|contents| &**contents),
+            Entry::Other(_) => None,
+        }
+    }
+
+    /// The queue of an actor in the numbers of the device.
+    pub(super) fn queue_of(&self, actor: Actor) -> Option<QueueId> {
+        match self.local(actor) {
+            Actor::Command(command) => self.buffers(command.commit).map(|(queue, _)| queue),
+            _ => None,
+        }
+    }
+
+    /// Where the two accesses of a gap were recorded.
+    pub(super) fn origins(&self, gap: &Gap) -> Vec<&'static Location<'static>> {
+        let sides = [gap.earlier.actor, gap.later.actor];
+        sides.into_iter().filter_map(|actor| self.origin(self.local(actor))).collect()
+    }
+
+    fn origin(&self, actor: Actor) -> Option<&'static Location<'static>> {
+        let Actor::Command(command) = actor else { return None };
+        self.buffers(command.commit)?.1.get(command.buffer as usize)?.command_origin(command.command)
+    }
+
+    /// What a command of the window is called.
+    pub(super) fn spot(&self, actor: Actor) -> Spot {
+        let Actor::Command(command) = actor else {
+            return Spot { within: "host".into(), ..Spot::default() };
+        };
+        let found = self.buffers(command.commit);
+        let Some((queue, contents)) =
+            found.and_then(|(queue, list)| Some((queue, list.get(command.buffer as usize)?)))
+        else {
+            return Spot { name: "an earlier command".into(), ..Spot::default() };
+        };
+        let at = contents.command_origin(command.command).map_or_else(String::new, place);
+        let pass = contents.passes().iter().find(|pass| pass.commands.contains(&command.command));
+        let pass = pass.map_or("", |pass| contents.pass_label(pass));
+        let mut within = format!("queue {}", self.queue(queue));
+        if !pass.is_empty() {
+            within.push_str(&format!(", pass {pass}"));
+        }
+        Spot { at, within, name: contents.command_label(command.command).to_owned() }
+    }
+
+    pub(super) fn queue(&self, queue: QueueId) -> String {
+        match self.window.queues.get(queue.index()).map(|(label, _)| label.as_str()) {
+            None | Some("") => queue.0.to_string(),
+            Some(label) => label.to_owned(),
+        }
+    }
+
+    /// Where the operation of a place was recorded. Commands and operations know theirs; the end of a pass is that of
+    /// its begin.
+    pub(super) fn place_origin(&self, place: Place) -> Option<&'static Location<'static>> {
+        let Place::Op { step, buffer, op } = place else { return None };
+        let contents = self.contents(step, buffer)?;
+        match contents.recording.ops().get(op as usize) {
+            Some(Op::Command { command, .. }) => contents.command_origin(*command),
+            _ => contents.operation_origin(op),
+        }
+    }
+}
+
+/// A place as messages write it: file and line.
+pub(super) fn place(at: &'static Location<'static>) -> String {
+    format!("{}:{}", at.file(), at.line())
+}
