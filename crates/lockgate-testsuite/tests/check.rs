@@ -69,7 +69,14 @@ fn applying_the_fixes_leaves_nothing(program: &Program, _: u64) -> Result<(), St
     let open: Vec<&Gap> =
         report.findings.iter().filter(|finding| finding.fix.is_none()).filter_map(Finding::gap).collect();
     let helpless = open.iter().find(|gap| !is_beyond_help(program, &oracle, &gaps, gap));
-    expect(helpless.is_none(), || format!("no fix for {helpless:?} of {:?}", report.fixes))?;
+    expect(helpless.is_none(), || {
+        format!(
+            "no fix for {helpless:?} of {} {:?} {:?}",
+            report.findings.len(),
+            report.omitted,
+            report.fixes
+        )
+    })?;
     expect(left == said(&fixed.run().gaps) && left.len() <= open.len(), || {
         let fixes: String = report.fixes.iter().map(|fix| format!("    {fix:?}\n")).collect();
         format!("{fixes}omitted {:?}\nleaves\n{}fixed\n{}", report.omitted, listed(&left), to_text(&fixed))
@@ -159,9 +166,10 @@ fn reaches_outside(program: &Program, place: Place) -> bool {
         Some(Op::Barrier(BarrierReach::Consumer, _)) => !passes && !commands,
         Some(Op::Barrier(BarrierReach::Producer, _)) => !passes,
         Some(Op::UpdateFence { fence, .. }) => {
-            let inside = own_pass.count();
-            let waits = |op: &&&Op| matches!(op, Op::WaitForFence { fence: f, .. } if f == fence);
-            program.model.fences_across_queues || !rest.iter().skip(inside).any(|op| waits(&op))
+            let begins = |op: &&&Op| !matches!(op, Op::BeginPass(pass) if !pass.resuming);
+            let mut later = rest.iter().skip_while(begins);
+            let waits = later.any(|op| matches!(op, Op::WaitForFence { fence: f, .. } if f == fence));
+            program.model.fences_across_queues || !waits
         }
         Some(Op::SignalEvent { .. } | Op::WaitForEvent { .. }) | None => true,
         Some(_) => false,
