@@ -9,7 +9,7 @@ use super::candidate::{Candidate, Class, Key, Proposer, merged};
 use super::change::{Change, Fix};
 use super::finding::{Omission, Report};
 use super::layout::{Layout, Spot};
-use super::trial::{GapKey, Open, Trial, Trials};
+use super::trial::{GAP_COST, GapKey, Open, Trial, Trials};
 use crate::History;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,8 +73,8 @@ struct Way {
     trial: Trial,
 }
 
-/// Gaps of a program that are looked at one by one; beyond, they are closed in bulk.
-const SINGLE_MAX: usize = 256;
+/// How many gaps are closed one by one, at most.
+const ROUNDS_MAX: usize = 4096;
 /// Gaps that one round in bulk looks at.
 const BULK_GAPS_MAX: usize = 20_000;
 /// Candidates of one gap that are tried in bulk.
@@ -84,15 +84,16 @@ const BULK_ROUNDS: usize = 12;
 pub(crate) fn advise(trials: &mut Trials<'_>, before: &Trial, report: &mut Report) -> Vec<Change> {
     let keys: Vec<GapKey> = before.gaps.iter().map(Open::key).collect();
     let limits = (trials.history, trials.gaps_max);
-    if keys.len() > SINGLE_MAX {
+    let gaps = keys.len() as u64;
+    let cost = gaps.saturating_mul(trials.cost + GAP_COST * gaps).saturating_mul(3);
+    let single = cost <= trials.budget.left / 2;
+    if !single {
         // Whether anything is left, the bounded history knows too.
         (trials.history, trials.gaps_max) = (History::Recent, BULK_GAPS_MAX);
     }
     let now = trials.run([]);
     let layout = Layout::new(trials.layout.program);
     let mut proposer = Proposer::new(&layout);
-    let cost = keys.len() as u64 * trials.cost * 8;
-    let single = keys.len() <= SINGLE_MAX && cost <= trials.budget.left / 2;
     let omitted = BTreeSet::new();
     let mut advisor =
         Advisor { trials, drafts: Drafts::default(), now, omitted, failed: BTreeSet::new(), single };
@@ -145,7 +146,7 @@ impl Advisor<'_, '_> {
     fn close_singly(&mut self, proposer: &mut Proposer<'_>) {
         let mut progress = false;
         // Splitting a pass opens gaps, so progress alone is no bound.
-        for _ in 0..8 * SINGLE_MAX {
+        for _ in 0..ROUNDS_MAX {
             let Some(open) = self.next_gap() else {
                 if !progress || self.failed.is_empty() {
                     return;

@@ -9,7 +9,7 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a gap costs, beside the operations of its program.
-const GAP_COST: u64 = 8;
+pub(crate) const GAP_COST: u64 = 8;
 
 /// Gaps beyond which the first run tells no more.
 const GAPS_MAX: usize = 100_000;
