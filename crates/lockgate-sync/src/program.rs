@@ -270,7 +270,17 @@ impl Program {
 
     /// Runs the program. Waits that nothing satisfies time out at the end.
     pub fn run_with(&self, history: History) -> Run {
+        self.run_in(Engine::new(EngineDescriptor { model: self.model, history }))
+    }
+
+    /// The same with at least the first `max` gaps, if there are so many.
+    pub(crate) fn run_limited(&self, history: History, max: usize) -> Run {
         let mut engine = Engine::new(EngineDescriptor { model: self.model, history });
+        engine.limit_gaps(max);
+        self.run_in(engine)
+    }
+
+    fn run_in(&self, mut engine: Engine) -> Run {
         for queue in &self.queues {
             engine.add_queue(*queue);
         }

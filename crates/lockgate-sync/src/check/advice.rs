@@ -8,8 +8,9 @@
 use super::candidate::{Candidate, Class, Key, Proposer, merged};
 use super::change::{Change, Fix};
 use super::finding::{Omission, Report};
-use super::layout::Layout;
-use super::trial::{GapKey, Open, Trial, Trials};
+use super::layout::{Layout, Spot};
+use super::trial::{GAP_COST, GapKey, Open, Trial, Trials};
+use crate::History;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A fix in the making.
@@ -61,6 +62,8 @@ pub(crate) struct Advisor<'a, 't> {
     pub(crate) omitted: BTreeSet<Omission>,
     /// Gaps that no candidate closes.
     failed: BTreeSet<GapKey>,
+    /// Whether gaps are looked at one by one.
+    single: bool,
 }
 
 /// A way that was tried to close a gap: how many pairs of works it orders, how many changes there are then.
@@ -70,33 +73,42 @@ struct Way {
     trial: Trial,
 }
 
-/// Gaps of a program that are looked at one by one; beyond, they are closed in bulk.
-const SINGLE_MAX: usize = 256;
+/// How many gaps are closed one by one, at most.
+const ROUNDS_MAX: usize = 4096;
+/// Gaps that one round in bulk looks at.
+const BULK_GAPS_MAX: usize = 20_000;
 /// Candidates of one gap that are tried in bulk.
 const BULK_ROUNDS: usize = 12;
 
 /// Puts fixes into a report whose findings are those of the gaps before, in the same order. Returns the changes.
 pub(crate) fn advise(trials: &mut Trials<'_>, before: &Trial, report: &mut Report) -> Vec<Change> {
     let keys: Vec<GapKey> = before.gaps.iter().map(Open::key).collect();
+    let limits = (trials.history, trials.gaps_max);
+    let gaps = keys.len() as u64;
+    let cost = gaps.saturating_mul(trials.cost + GAP_COST * gaps).saturating_mul(3);
+    let single = cost <= trials.budget.left / 2;
+    if !single {
+        // Whether anything is left, the bounded history knows too.
+        (trials.history, trials.gaps_max) = (History::Recent, BULK_GAPS_MAX);
+    }
     let now = trials.run([]);
     let layout = Layout::new(trials.layout.program);
     let mut proposer = Proposer::new(&layout);
-    let single = keys.len() <= SINGLE_MAX && keys.len() as u64 * trials.cost * 8 <= trials.budget.left / 2;
     let omitted = BTreeSet::new();
-    let mut advisor = Advisor { trials, drafts: Drafts::default(), now, omitted, failed: BTreeSet::new() };
-    if single {
-        advisor.close_singly(&mut proposer);
-    } else {
-        advisor.close_in_bulk(&mut proposer);
-    }
+    let mut advisor =
+        Advisor { trials, drafts: Drafts::default(), now, omitted, failed: BTreeSet::new(), single };
+    advisor.close_all(&mut proposer);
     let known: BTreeSet<GapKey> = keys.iter().copied().collect();
     while advisor.forbids_splits(&known, &mut proposer) {
-        advisor.close_singly(&mut proposer);
-    }
-    if !advisor.now.gaps.is_empty() {
-        advisor.omitted.insert(Omission::Advice);
+        advisor.close_all(&mut proposer);
     }
     advisor.minimize();
+    if !advisor.now.gaps.is_empty() {
+        advisor.omitted.insert(Omission::Advice);
+        // Which gaps are left, only as much history tells as found them.
+        (advisor.trials.history, advisor.trials.gaps_max) = limits;
+        advisor.now = advisor.trials.run(advisor.drafts.changes());
+    }
     advisor.assign(&keys);
     advisor.write(&keys, report)
 }
@@ -105,9 +117,13 @@ impl Advisor<'_, '_> {
     /// Where a split has opened what nothing closes, as in a pass that reads its own attachment, the pass stays
     /// whole and everything starts again. Returns whether that is so.
     fn forbids_splits(&mut self, known: &BTreeSet<GapKey>, proposer: &mut Proposer<'_>) -> bool {
+        let pass = |spot: &Spot| Some((spot.queue?, spot.pass));
+        let layout = &self.trials.layout;
+        let splits = self.drafts.changes().filter(|change| matches!(change, Change::SplitPass { .. }));
+        let split: BTreeSet<_> = splits.filter_map(|change| layout.pass_of(change.at()?)).collect();
         let new = self.now.gaps.iter().filter(|open| !known.contains(&open.key()));
-        let passes = new.flat_map(|open| [open.a, open.b]);
-        let passes: Vec<_> = passes.filter_map(|spot| Some((spot.queue?, spot.pass))).collect();
+        let passes = new.flat_map(|open| [pass(&open.a), pass(&open.b)]).flatten();
+        let passes: Vec<_> = passes.filter(|pass| split.contains(pass)).collect();
         let before = proposer.unsplit.len();
         proposer.unsplit.extend(passes);
         let more = proposer.unsplit.len() > before && self.trials.afford();
@@ -119,10 +135,18 @@ impl Advisor<'_, '_> {
         more
     }
 
+    fn close_all(&mut self, proposer: &mut Proposer<'_>) {
+        if self.single {
+            self.close_singly(proposer);
+        } else {
+            self.close_in_bulk(proposer);
+        }
+    }
+
     fn close_singly(&mut self, proposer: &mut Proposer<'_>) {
         let mut progress = false;
         // Splitting a pass opens gaps, so progress alone is no bound.
-        for _ in 0..8 * SINGLE_MAX {
+        for _ in 0..ROUNDS_MAX {
             let Some(open) = self.next_gap() else {
                 if !progress || self.failed.is_empty() {
                     return;
@@ -213,7 +237,7 @@ impl Advisor<'_, '_> {
     fn close_in_bulk(&mut self, proposer: &mut Proposer<'_>) {
         let mut tried: BTreeMap<GapKey, usize> = BTreeMap::new();
         for _ in 0..4 * BULK_ROUNDS {
-            let mut picks: BTreeMap<super::layout::Spot, &Open> = BTreeMap::new();
+            let mut picks: BTreeMap<Spot, &Open> = BTreeMap::new();
             for open in &self.now.gaps {
                 if tried.get(&open.key()).is_none_or(|tries| *tries < BULK_ROUNDS) {
                     let pick = picks.entry(open.b).or_insert(open);
@@ -264,13 +288,14 @@ impl Advisor<'_, '_> {
             claimed.extend(own.iter().copied());
             self.drafts.list[at].closes = own;
         }
+        let place = |draft: &Draft| draft.changes.iter().filter_map(Change::at).max();
+        let mut places: Vec<_> =
+            self.drafts.list.iter().enumerate().map(|(at, draft)| (place(draft), at)).collect();
+        places.sort_unstable();
         for key in closed.difference(&claimed) {
-            let place = |draft: &Draft| draft.changes.iter().filter_map(Change::at).max();
-            let before = |at: &usize| place(&self.drafts.list[*at]) <= Some(key.1.place);
-            let count = self.drafts.list.len();
-            let last = (0..count).filter(before).max_by_key(|at| place(&self.drafts.list[*at]));
-            if let Some(at) = last.or(count.checked_sub(1)) {
-                self.drafts.list[at].closes.insert(*key);
+            let before = places.partition_point(|(place, _)| *place <= Some(key.1.place));
+            if let Some((_, at)) = places.get(before.saturating_sub(1)) {
+                self.drafts.list[*at].closes.insert(*key);
             }
         }
         self.join_to_splits();

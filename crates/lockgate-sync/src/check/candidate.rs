@@ -180,7 +180,8 @@ impl<'a> Proposer<'a> {
         let legal =
             kind.intrapass_sources().contains(barrier.after) && kind.stages().contains(barrier.before);
         if kind == PassKind::Io {
-            let op = Op::Barrier(BarrierReach::Intrapass, Barrier::default());
+            let visibility = barrier.visibility | VisibilityOptions::DEVICE;
+            let op = Op::Barrier(BarrierReach::Intrapass, Barrier { visibility, ..Barrier::default() });
             self.offer(Class::Intrapass, Some(Key::Barrier(0, at)), vec![Change::Insert { at, op }]);
         } else if legal {
             let op = Op::Barrier(BarrierReach::Intrapass, barrier);

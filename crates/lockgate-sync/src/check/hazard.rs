@@ -13,7 +13,7 @@ use crate::{Actor, Edge, Gap, History, Op, Program, Reach, ResourceDescriptor, S
 const PATHS_MAX: usize = 64;
 
 /// Pairs of accesses of one memory beyond which only those are listed that nothing supersedes.
-const PAIRS_MAX: u64 = 50_000_000;
+const PAIRS_MAX: u64 = 250_000;
 
 impl Finding {
     /// The finding of a gap, for whoever runs an engine by himself. `resources` are those of the engine;
@@ -50,12 +50,17 @@ pub(crate) fn history(program: &Program) -> History {
 }
 
 /// Runs the program and lists its gaps, by the place of the later access.
-pub(crate) fn find(trials: &Trials<'_>, report: &mut Report) -> Trial {
+pub(crate) fn find(trials: &mut Trials<'_>, report: &mut Report) -> Trial {
     let program = trials.layout.program;
-    if history(program) == History::Recent {
+    // Whether there is any gap, the bounded history knows too.
+    let mut now = trials.run([]);
+    if !now.gaps.is_empty() && history(program) == History::Complete {
+        trials.history = History::Complete;
+        now = trials.run([]);
+    } else if !now.gaps.is_empty() {
         report.omitted.push(Omission::Pairs);
     }
-    let mut now = trials.run([]);
+    let trials = &*trials;
     now.gaps.sort_by_key(|open| (open.b, open.a, open.gap.earlier.access.resource));
     for (number, open) in now.gaps.iter().enumerate() {
         let differ = open.a.queue != open.b.queue;

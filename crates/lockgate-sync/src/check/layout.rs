@@ -117,6 +117,13 @@ impl<'a> Layout<'a> {
         self.kinds.get(queue.index())?.get((pass as usize).checked_sub(1)?).copied()
     }
 
+    /// The queue and pass of an operation.
+    pub(crate) fn pass_of(&self, place: Place) -> Option<(QueueId, u32)> {
+        let Place::Op { step, buffer, op } = place else { return None };
+        let at = self.buffers.get(&(step, buffer))?;
+        Some((at.queue?, *at.passes.get(op as usize)?))
+    }
+
     /// How many passes a queue has.
     pub(crate) fn passes(&self, queue: QueueId) -> u32 {
         self.kinds.get(queue.index()).map_or(0, |kinds| kinds.len() as u32)

@@ -48,14 +48,14 @@ pub struct CheckOptions {
     /// Whether to look for what is spare.
     pub spare: bool,
     /// How much work to spend on fixes and on spare operations: operations that the engine takes, over all its
-    /// runs. The hazards themselves and misuse are always looked for.
+    /// runs, and eight for each gap that one tells. The hazards themselves and misuse are always looked for.
     pub budget: u64,
 }
 
 impl Default for CheckOptions {
-    /// Everything, with a budget of 20 million operations.
+    /// Everything, with a budget of 5 million operations.
     fn default() -> CheckOptions {
-        CheckOptions { advice: true, spare: true, budget: 20_000_000 }
+        CheckOptions { advice: true, spare: true, budget: 5_000_000 }
     }
 }
 
@@ -79,7 +79,7 @@ impl Default for CheckOptions {
 pub fn check(program: &Program, options: &CheckOptions) -> Report {
     let mut report = Report::default();
     let mut trials = Trials::new(program, options.budget);
-    let now = hazard::find(&trials, &mut report);
+    let now = hazard::find(&mut trials, &mut report);
     let mut changes = Vec::new();
     if options.advice && !now.gaps.is_empty() {
         changes = advice::advise(&mut trials, &now, &mut report);

@@ -18,7 +18,7 @@ use super::narrow::{bits, sides, without};
 use super::place::Place;
 use super::trial::{Outcome, Trials};
 use crate::{
-    BarrierReach, EventId, HostStep, Op, Program, QueueKind, ResourceId, Stage, Stages, Step,
+    BarrierReach, EventId, History, HostStep, Op, Program, QueueKind, ResourceId, Stage, Stages, Step,
     VisibilityOptions,
 };
 use std::collections::BTreeSet;
@@ -37,7 +37,8 @@ struct Search<'a, 't> {
 
 /// Looks for what could go and puts it into the report. `fixes` are the changes that close the hazards.
 pub(crate) fn find(trials: &mut Trials<'_>, fixes: Vec<Change>, report: &mut Report) {
-    if !(trials.afford() && trials.afford()) {
+    let hazards = report.findings.iter().any(|finding| finding.code.is_hazard());
+    if hazards && trials.history == History::Recent || !(trials.afford() && trials.afford()) {
         report.omitted.push(Omission::Spare);
         return;
     }

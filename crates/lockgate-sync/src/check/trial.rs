@@ -1,13 +1,18 @@
 //! What becomes of a program with some changes: one run of the engine, told in places of the program before.
 
 use super::change::{Change, Edited, edit};
-use super::hazard::history;
 use super::layout::{Commands, Layout, Spot, Steps};
 use crate::{
     Access, CommandRef, Gap, Hazard, History, HostStep, MemoryId, Misuse, Program, Reach, ResourceId, Run,
     Step, VertexKind,
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What a gap costs, beside the operations of its program.
+pub(crate) const GAP_COST: u64 = 8;
+
+/// Gaps beyond which the first run tells no more.
+const GAPS_MAX: usize = 100_000;
 
 /// How much may still be spent, in operations that an engine takes.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +77,10 @@ enum Arrival {
 #[derive(Debug)]
 pub(crate) struct Trials<'a> {
     pub(crate) layout: Layout<'a>,
-    history: History,
+    /// What is asked of the engine; the complete history only where there are gaps, and not too many.
+    pub(crate) history: History,
+    /// Gaps beyond which a run tells no more.
+    pub(crate) gaps_max: usize,
     /// Of one run.
     pub(crate) cost: u64,
     pub(crate) budget: Budget,
@@ -86,7 +94,7 @@ impl<'a> Trials<'a> {
         };
         let cost = program.steps.iter().map(ops).sum::<u64>() + 1;
         let layout = Layout::new(program);
-        Trials { layout, history: history(program), cost, budget: Budget { left: budget } }
+        Trials { layout, history: History::Recent, gaps_max: GAPS_MAX, cost, budget: Budget { left: budget } }
     }
 
     /// Whether one more run can be afforded; it counts as spent.
@@ -94,9 +102,11 @@ impl<'a> Trials<'a> {
         self.budget.spend(self.cost)
     }
 
-    pub(crate) fn run<'c>(&self, changes: impl IntoIterator<Item = &'c Change>) -> Trial {
+    /// Runs the program with changes. What gaps it has counts as spent too.
+    pub(crate) fn run<'c>(&mut self, changes: impl IntoIterator<Item = &'c Change>) -> Trial {
         let edited = edit(self.layout.program, changes);
-        let run = edited.program.run_with(self.history);
+        let run = edited.program.run_limited(self.history, self.gaps_max);
+        self.budget.left = self.budget.left.saturating_sub(GAP_COST * run.gaps.len() as u64);
         self.told(edited, run)
     }
 

@@ -169,6 +169,9 @@ impl Engine {
     fn find_conflicts(&mut self, of: &Actors, access: &Access, behind: &Arc<Behind>, pass: Option<InPass>) {
         let Some(candidate) = self.candidate(of, access, behind, pass, VertexId(0)) else { return };
         let (entry, resource) = candidate;
+        if !entry.tracked && self.has_told_enough() {
+            return;
+        }
         let (start, end) = access.region.physical(&resource);
         let memory = resource.memory.index();
         let range = self.memories.memories[memory].segments_of(start, end);
@@ -187,6 +190,12 @@ impl Engine {
             }
             self.memories.memories[memory].unit = unit;
         }
+    }
+
+    /// Whether there are so many gaps that a conflict which nothing would order need not be looked for.
+    fn has_told_enough(&self) -> bool {
+        let full = self.gaps_max.is_some_and(|max| self.out.gaps.len() >= max);
+        full && !self.scratch.waits_for_conflicts && !self.model.overlapping_copies_ordered
     }
 
     /// Compares one remembered access with a later one. `unit`: both stand for their whole tracked heap.

@@ -115,6 +115,8 @@ pub struct Engine {
     /// Accesses recorded since the last compaction, and how many of them are the next occasion.
     recorded: usize,
     record_at: usize,
+    /// Gaps that wait to be taken, beyond which none is looked for.
+    gaps_max: Option<usize>,
 }
 
 /// What an engine has found out since it was last asked.
@@ -139,6 +141,12 @@ impl Engine {
         let EngineDescriptor { model, history } = descriptor;
         let (compact_at, record_at) = (compact::FIRST, compact::RECORDED_MIN);
         Engine { model, history, compact_at, record_at, ..Engine::default() }
+    }
+
+    /// Looks for no more gaps while this many wait to be taken; orders stay as they are. By default there is no
+    /// limit.
+    pub fn limit_gaps(&mut self, max: usize) {
+        self.gaps_max = Some(max);
     }
 
     /// Adds a queue.
