@@ -150,8 +150,8 @@ fn hazards_between_commits_and_queues_are_told_apart() {
     let report = device.take_report();
     assert_eq!(codes(&report), ["write-after-write", "unordered-queues"]);
     let text = report.to_string();
-    assert!(text.contains("left.signal_event(&new_event, 1);"), "{text}");
-    assert!(text.contains("right.wait_for_event(&new_event, 1);"), "{text}");
+    assert!(text.contains("left.signal_event(&new_event"), "{text}");
+    assert!(text.contains("right.wait_for_event(&new_event"), "{text}");
 }
 
 #[test]

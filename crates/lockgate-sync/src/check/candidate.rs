@@ -37,6 +37,8 @@ pub(crate) enum Class {
     Split,
     Event,
     Host,
+    /// Against the order of recording: only where nothing else works.
+    Backwards,
 }
 
 /// Changes that may close a gap.
@@ -263,7 +265,9 @@ impl<'a> Proposer<'a> {
 
     /// The later one arrives first where a command buffer passes one that waits.
     fn event_backwards(&mut self, open: &Open, a: QueueId, b: QueueId) {
+        let before = self.list.len();
         self.event_between(&open.b, &open.a, (b, a));
+        self.list[before..].iter_mut().for_each(|candidate| candidate.class = Class::Backwards);
     }
 
     fn event_between(&mut self, first: &Spot, second: &Spot, (from, to): (QueueId, QueueId)) {
