@@ -12,7 +12,9 @@ fn device(checking: Checking) -> Device {
 
 fn untracked(device: &Device, label: &str) -> Buffer {
     let hazard_tracking_mode = HazardTrackingMode::Untracked;
-    device.new_buffer(&BufferDescriptor { size: 64, hazard_tracking_mode, label, ..Default::default() }).unwrap()
+    device
+        .new_buffer(&BufferDescriptor { size: 64, hazard_tracking_mode, label, ..Default::default() })
+        .unwrap()
 }
 
 /// A command buffer with one pass.
@@ -33,7 +35,8 @@ fn codes(report: &Report) -> Vec<&'static str> {
 fn a_hazard_names_both_calls_and_the_missing_one() {
     let device = device(Checking::Collect);
     let (a, b) = (untracked(&device, "a"), untracked(&device, "b"));
-    let queue = device.new_command_queue(&CommandQueueDescriptor { label: "main", ..Default::default() }).unwrap();
+    let queue =
+        device.new_command_queue(&CommandQueueDescriptor { label: "main", ..Default::default() }).unwrap();
     let line = line!();
     let commands = pass(&device, "two", |encoder| {
         encoder.fill_buffer(&a, 0..64, 1);
@@ -64,7 +67,11 @@ fn the_mended_twin_is_silent() {
     let queue = device.new_command_queue(&Default::default()).unwrap();
     let commands = pass(&device, "two", |encoder| {
         encoder.fill_buffer(&a, 0..64, 1);
-        encoder.intrapass_barrier(Barrier { after: Stages::BLIT, before: Stages::BLIT, ..Default::default() });
+        encoder.intrapass_barrier(Barrier {
+            after: Stages::BLIT,
+            before: Stages::BLIT,
+            ..Default::default()
+        });
         encoder.copy_buffer(&a, 0, &b, 0, 64);
     });
     queue.commit(&[&commands]).unwrap().wait_until_completed().unwrap();
