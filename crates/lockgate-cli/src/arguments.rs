@@ -53,6 +53,10 @@ pub(crate) struct Check {
     /// What the program relies on that other queues do not have: metal4, metal3 or lockgate.
     #[arg(long, value_parser = target)]
     pub(crate) model: Option<Target>,
+    /// Runs the program on the CPU device and watches every byte: confirms or dismisses findings by what was touched,
+    /// and finds races and stray accesses inside of kernels.
+    #[arg(long)]
+    pub(crate) watch: bool,
     /// Looks for no fixes, which takes less time.
     #[arg(long)]
     pub(crate) no_advice: bool,

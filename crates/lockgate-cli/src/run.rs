@@ -4,7 +4,7 @@ use crate::arguments::Run;
 use crate::{output, report};
 use indicatif::{ProgressBar, ProgressStyle};
 use lockgate::cpu::{CpuBackend, CpuDescriptor, Order};
-use lockgate::{Device, DeviceDescriptor};
+use lockgate::{Checking, Device, DeviceDescriptor};
 use lockgate_trace::{Diagnostics, ProgramFile, Progress, timeline};
 use std::cell::OnceCell;
 use std::io::{IsTerminal, Write};
@@ -89,7 +89,9 @@ fn check_names(arguments: &Run, file: &ProgramFile) -> Result<(), Stop> {
 }
 
 fn device(arguments: &Run) -> Result<Device, Stop> {
-    let descriptor = DeviceDescriptor { tracing: true, ..DeviceDescriptor::default() };
+    // The file is held against the model as a whole; the device need not look again.
+    let checking = Checking::Off;
+    let descriptor = DeviceDescriptor { tracing: true, checking, ..DeviceDescriptor::default() };
     let device = match (&arguments.order, arguments.device.as_str()) {
         (order, "cpu") => {
             let order = order.clone();
