@@ -102,6 +102,10 @@ pub(crate) struct Run {
     /// Writes the timeline for Perfetto (ui.perfetto.dev).
     #[arg(long, value_name = "FILE.json")]
     pub(crate) trace: Option<PathBuf>,
+    /// Watches every byte: says which accesses of kernels race, read what nothing has written, or are out of bounds, and
+    /// which missing orders the run confirms. Only for the CPU device, and slow.
+    #[arg(long)]
+    pub(crate) watch: bool,
     /// In which order unordered commands run: free, recorded, reversed, or random:SEED.
     #[arg(long, default_value = "free", value_name = "ORDER", value_parser = order)]
     pub(crate) order: Order,

@@ -48,7 +48,8 @@ fn watch(first: &str, second: &str) -> Checked {
     let file = program(first, second);
     let backend = CpuBackend::new(&CpuDescriptor { order: Order::Recording, ..Default::default() }).unwrap();
     let (observe, checking) = (Observe::Accesses, Checking::Off);
-    let device = Device::open(Box::new(backend), DeviceDescriptor { observe, checking, ..Default::default() });
+    let device =
+        Device::open(Box::new(backend), DeviceDescriptor { observe, checking, ..Default::default() });
     let watched = file.watch(&device.unwrap(), &|_| {}).expect("it runs");
     file.check_watched(&CheckOptions::default(), &watched)
 }

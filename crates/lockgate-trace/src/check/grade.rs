@@ -6,35 +6,11 @@
 
 use crate::program::Watched;
 use crate::program::file::{Action, Command, Dispatch, Grid, Item, PassItem, ProgramFile, Step, Target};
-use lockgate_runtime::{ByteSet, Extent, ExtentGrid, ExtentQuery, Verdict};
+use lockgate_runtime::{Extent, ExtentGrid, ExtentQuery, Touched, Verdict};
 use lockgate_sync::{Actor, CommandRef, Gap, Grade, Program, ResourceId, ResourceKind, Site};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-
-/// Bytes of memory that one side touches.
-#[derive(Default)]
-struct Touched {
-    reads: (ByteSet, ByteSet),
-    writes: (ByteSet, ByteSet),
-    /// Whether a kernel touches them: then the two sets of each may differ.
-    derived: bool,
-}
-
-impl Touched {
-    fn may(&self) -> (&ByteSet, &ByteSet) {
-        (&self.reads.0, &self.writes.0)
-    }
-
-    fn must(&self) -> (&ByteSet, &ByteSet) {
-        (&self.reads.1, &self.writes.1)
-    }
-}
-
-/// Whether two sides share a byte that one of them writes.
-fn meet(a: (&ByteSet, &ByteSet), b: (&ByteSet, &ByteSet)) -> bool {
-    [(a.1, b.0), (a.1, b.1), (a.0, b.1)].iter().any(|(x, y)| !x.intersection(y).is_empty())
-}
 
 /// Judges the conflicts of a file.
 pub(super) struct Grader<'a> {
@@ -67,14 +43,7 @@ impl<'a> Grader<'a> {
         let Some((a, b)) = self.touched(&gap.earlier).zip(self.touched(&gap.later)) else {
             return Grade::Declared;
         };
-        if !a.derived && !b.derived {
-            return Grade::Declared;
-        }
-        match (meet(a.may(), b.may()), meet(a.must(), b.must())) {
-            (false, _) => Grade::Dismissed,
-            (_, true) => Grade::Proven,
-            _ => Grade::Possible,
-        }
+        a.grade(&b)
     }
 
     /// What a run has shown of the two commands.
@@ -98,24 +67,16 @@ impl<'a> Grader<'a> {
         };
         let Some((command, dispatch)) = kernel else {
             let (start, end) = site.access.region.physical(resource);
-            let bytes = ByteSet::from(start..end);
-            let only =
-                |touches: bool| if touches { (bytes.clone(), bytes.clone()) } else { Default::default() };
-            let kind = site.access.kind;
-            let reads = only(kind.contains(lockgate_sync::AccessKind::READ));
-            return Some(Touched { reads, writes: only(kind.writes()), derived: false });
+            return Some(Touched::exactly(start..end, site.access.kind));
         };
-        let mut touched = Touched { derived: true, ..Touched::default() };
+        let mut touched = Touched::by_kernel();
         if let Some(arguments) = arguments(dispatch, id) {
-            let bytes = ByteSet::from(resource.offset + arguments..resource.offset + arguments + 12);
-            touched.reads = (bytes.clone(), bytes);
+            let start = resource.offset + arguments;
+            touched.add_read(start..start + 12);
         }
         for extent in self.extents(command, dispatch).iter() {
-            let Some(start) = bound(dispatch, extent, id) else { continue };
-            let by = resource.offset + start;
-            for (own, more) in [(&mut touched.reads, &extent.reads), (&mut touched.writes, &extent.writes)] {
-                own.0.union(&more.may.shifted(by));
-                own.1.union(&more.must.shifted(by));
+            if let Some(start) = bound(dispatch, extent, id) {
+                touched.add(extent, resource.offset + start);
             }
         }
         Some(touched)

@@ -62,6 +62,8 @@ pub struct RunReport {
     pub timeline: Timeline,
     /// From the first step to the end of the last command.
     pub elapsed: Duration,
+    /// What the device has seen, if it observes.
+    pub watched: Watched,
 }
 
 impl RunReport {
@@ -86,10 +88,11 @@ impl ProgramFile {
         let start = Instant::now();
         machine.take_steps(progress)?;
         let elapsed = start.elapsed();
+        let watched = machine.watched();
         let timeline = machine.timeline(&device.take_trace());
         let (verdicts, findings) = verdict::verdicts(&mut machine)?;
         let outputs = machine.outputs()?;
-        Ok(RunReport { verdicts, findings, outputs, timeline, elapsed })
+        Ok(RunReport { verdicts, findings, outputs, timeline, elapsed, watched })
     }
 }
 
@@ -145,18 +148,8 @@ impl ProgramFile {
         }
         let mut machine = Machine::new(self, device)?;
         machine.prepare()?;
-        device.take_observation();
         machine.take_steps(progress)?;
-        let key = |index: usize| match (&machine.buffers[index], &machine.textures[index]) {
-            (Some(buffer), _) => Some(buffer.key()),
-            (_, Some(texture)) => Some(texture.key()),
-            _ => None,
-        };
-        Ok(Watched {
-            observation: device.take_observation(),
-            commits: machine.commits.iter().map(|(commit, _)| commit.id()).collect(),
-            keys: (0..self.resources.len()).map(key).collect(),
-        })
+        Ok(machine.watched())
     }
 }
 
@@ -250,7 +243,22 @@ impl<'a> Machine<'a> {
         self.compile_all()?;
         self.fill_all()?;
         self.device.take_trace();
+        self.device.take_observation();
         Ok(())
+    }
+
+    /// What the device has seen since everything was prepared.
+    fn watched(&self) -> Watched {
+        let key = |index: usize| match (&self.buffers[index], &self.textures[index]) {
+            (Some(buffer), _) => Some(buffer.key()),
+            (_, Some(texture)) => Some(texture.key()),
+            _ => None,
+        };
+        Watched {
+            observation: self.device.take_observation(),
+            commits: self.commits.iter().map(|(commit, _)| commit.id()).collect(),
+            keys: (0..self.file.resources.len()).map(key).collect(),
+        }
     }
 
     /// All steps, until everything is done.
