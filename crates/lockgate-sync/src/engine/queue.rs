@@ -202,10 +202,14 @@ impl Queue {
     /// Works of all earlier passes in some stages, also of those before a wait for an event (A4).
     pub(crate) fn prior_sources(&self, mask: Stages) -> Sources {
         let mut sources = Sources::default();
+        self.add_prior_sources(mask, &mut sources);
+        sources
+    }
+
+    pub(crate) fn add_prior_sources(&self, mask: Stages, sources: &mut Sources) {
         for stage in stages_in(mask) {
             sources.union(&self.done[stage]);
         }
-        sources
     }
 
     /// Opens stages of the rest of the pass after `sources`.
@@ -251,13 +255,18 @@ impl Queue {
     pub(crate) fn end_pass(&mut self, by: SyncOp, out: &mut Output) -> Sources {
         let mut all = Sources::default();
         for stage in 0..STAGES {
-            let mut segment = std::mem::take(&mut self.pass.segment[stage]);
+            let (segment, done) = (&mut self.pass.segment[stage], &mut self.pass.done[stage]);
             if segment.is_empty() {
                 continue;
             }
             segment.collapse(by, out);
-            self.pass.done[stage].union(&segment);
-            all.union(&segment);
+            all.union(segment);
+            if done.is_empty() {
+                std::mem::swap(done, segment);
+            } else {
+                done.union(segment);
+            }
+            *segment = Sources::default();
         }
         self.pass.open = false;
         all
@@ -271,9 +280,9 @@ impl Queue {
                 continue;
             }
             let by = SyncOp { kind: crate::SyncKind::Pipeline, at: None };
-            let pass = std::mem::take(&mut self.pass.done[stage]);
-            self.done[stage].union(&pass);
+            self.done[stage].union(&self.pass.done[stage]);
             self.done[stage].collapse(by, out);
+            self.pass.done[stage] = Sources::default();
         }
         for (before, sources, publish, by) in std::mem::take(&mut self.pass.producers) {
             self.gate_queue(before, &sources, &publish, by, out);

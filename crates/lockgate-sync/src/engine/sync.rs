@@ -80,7 +80,7 @@ impl Engine {
                 let by = SyncOp { kind: SyncKind::Producer, at: Some(at) };
                 let state = &mut self.queues[queue];
                 let mut sources = state.pass_sources(barrier.after, by, &mut self.out);
-                sources.union(&state.prior_sources(barrier.after));
+                state.add_prior_sources(barrier.after, &mut sources);
                 self.chain_through(queue, barrier.after, &mut sources);
                 sources.collapse(by, &mut self.out);
                 self.queues[queue].pass.producers.push((barrier.before, sources, publish, by));
