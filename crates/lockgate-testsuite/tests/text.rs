@@ -57,7 +57,7 @@ fn written<'a>(
     let fixes: Vec<&Fix> = fixes.collect();
     let repair = checked.repaired(fixes.iter().copied());
     expect(repair.refused.is_empty(), || format!("refused: {:?}", repair.refused))?;
-    let file = parsed(&repair.text)?;
+    let file = parsed(&repair.text).map_err(|error| format!("{error}\n{fixes:?}"))?;
     let (model, direct) = (file.model().0, checked.program().apply(fixes.iter().copied()));
     expect(shape_of(&model) == shape_of(&direct), || format!("another program:\n{}", repair.text))?;
     Ok((repair.text, file))
@@ -80,27 +80,16 @@ fn files_with_fixes_are_silent() {
     check(100, &Shape::tracked(), fixed_files_are_silent);
 }
 
-/// What is spare, in the words of its message: places move when lines go.
-fn spare(checked: &Checked) -> BTreeMap<&'static str, usize> {
-    let mut count = BTreeMap::new();
-    let spare = |finding: &&lockgate_sync::Finding| finding.code.is_spare() && finding.fix.is_some();
-    for finding in checked.report().findings.iter().filter(spare) {
-        *count.entry(finding.code.name()).or_default() += 1;
-    }
-    count
-}
-
-/// What is removed is gone from the file, and opens nothing.
+/// What is removed is gone from the file, nothing else is, and no hazard opens.
 fn what_is_spare_is_gone(program: &Program, seed: u64) -> Result<(), String> {
     let program = if seed.is_multiple_of(2) { synchronized(program, seed) } else { program.clone() };
     let options = CheckOptions { advice: false, ..CheckOptions::default() };
     let checked = parsed(&write(&program))?.check(&options);
     let (text, file) = written(&checked, checked.report().removing())?;
     let direct = checked.program().apply(checked.report().removing());
-    expect(file.model().0 == direct, || format!("another program:\n{text}"))?;
+    expect(write(&file.model().0) == write(&direct), || format!("another program:\n{text}"))?;
     let after = file.check(&options);
-    expect(hazards(&after) <= hazards(&checked), || format!("a hazard is new in\n{text}"))?;
-    expect(spare(&after).is_empty(), || format!("{:?} became {:?} in\n{text}", spare(&checked), spare(&after)))
+    expect(hazards(&after) <= hazards(&checked), || format!("a hazard is new in\n{text}"))
 }
 
 #[test]

@@ -218,7 +218,9 @@ impl Checked {
             matches!(op, Op::UpdateFence { .. } | Op::Barrier(lockgate_sync::BarrierReach::Producer, _))
         };
         let attachments: Vec<usize> = text.children(pass, "attachment");
-        let mut begin = vec![format!("{} {{", text.head(pass))];
+        // The second half is a pass of its own, even where the first resumes another.
+        let head = text.head(pass).replace(" resuming=#true", "");
+        let mut begin = vec![format!("{head} {{")];
         for attachment in &attachments {
             begin.push(reload(text.node(*attachment)));
         }
