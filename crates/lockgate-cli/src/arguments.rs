@@ -53,6 +53,10 @@ pub(crate) struct Check {
     /// What the program relies on that other queues do not have: metal4, metal3 or lockgate.
     #[arg(long, value_parser = target)]
     pub(crate) model: Option<Target>,
+    /// Runs the program on the CPU device and watches every byte: confirms or dismisses findings by what was touched,
+    /// and finds races and stray accesses inside of kernels.
+    #[arg(long)]
+    pub(crate) watch: bool,
     /// Looks for no fixes, which takes less time.
     #[arg(long)]
     pub(crate) no_advice: bool,
@@ -98,6 +102,10 @@ pub(crate) struct Run {
     /// Writes the timeline for Perfetto (ui.perfetto.dev).
     #[arg(long, value_name = "FILE.json")]
     pub(crate) trace: Option<PathBuf>,
+    /// Watches every byte: says which accesses of kernels race, read what nothing has written, or are out of bounds, and
+    /// which missing orders the run confirms. Only for the CPU device, and slow.
+    #[arg(long)]
+    pub(crate) watch: bool,
     /// In which order unordered commands run: free, recorded, reversed, or random:SEED.
     #[arg(long, default_value = "free", value_name = "ORDER", value_parser = order)]
     pub(crate) order: Order,

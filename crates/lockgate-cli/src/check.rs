@@ -3,6 +3,8 @@
 use crate::arguments::{Check, Fix, Format, Sources};
 use crate::output;
 use crate::run::Stop;
+use lockgate::cpu::{CpuBackend, CpuDescriptor, Order};
+use lockgate::{Checking, Device, DeviceDescriptor, Observe};
 use lockgate_trace::{CheckOptions, Checked, Folder, ProgramFile};
 use similar::TextDiff;
 use std::io::Write;
@@ -32,6 +34,11 @@ pub(crate) fn check(arguments: &Check, out: &mut dyn Write) -> Result<ExitCode, 
         Some(target) => file.check_portability(target),
         None if !arguments.explain.is_empty() => {
             file.check(&CheckOptions { advice: false, spare: false, ..options })
+        }
+        None if arguments.watch => {
+            let device = watching_device()?;
+            let watched = file.watch(&device, &|_| {}).map_err(Stop::Program)?;
+            file.check_watched(&options, &watched)
         }
         None => file.check(&options),
     };
@@ -74,6 +81,15 @@ pub(crate) fn fix(arguments: &Fix, out: &mut dyn Write) -> Result<ExitCode, Stop
     }
     write!(out, "then    {}", after.summary())?;
     Ok(code(&after))
+}
+
+/// The CPU device in recording order, which looks at every access.
+fn watching_device() -> Result<Device, Stop> {
+    let backend = CpuBackend::new(&CpuDescriptor { order: Order::Recording, ..CpuDescriptor::default() });
+    let descriptor = DeviceDescriptor { observe: Observe::Accesses, ..DeviceDescriptor::default() };
+    let descriptor = DeviceDescriptor { checking: Checking::Off, ..descriptor };
+    let device = backend.and_then(|backend| Device::open(Box::new(backend), descriptor));
+    device.map_err(|error| Stop::Other(error.to_string()))
 }
 
 fn code(checked: &Checked) -> ExitCode {

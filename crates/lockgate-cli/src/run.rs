@@ -4,8 +4,8 @@ use crate::arguments::Run;
 use crate::{output, report};
 use indicatif::{ProgressBar, ProgressStyle};
 use lockgate::cpu::{CpuBackend, CpuDescriptor, Order};
-use lockgate::{Device, DeviceDescriptor};
-use lockgate_trace::{Diagnostics, ProgramFile, Progress, timeline};
+use lockgate::{Checking, Device, DeviceDescriptor, Observe};
+use lockgate_trace::{CheckOptions, Diagnostics, ProgramFile, Progress, timeline};
 use std::cell::OnceCell;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -49,6 +49,12 @@ pub(crate) fn run(arguments: &Run, out: &mut dyn Write) -> Result<ExitCode, Stop
         save(out, path, timeline::perfetto(&report.timeline).as_bytes())?;
     }
     report::results(out, file.source(), &report)?;
+    let seen = arguments
+        .watch
+        .then(|| file.check_watched(&CheckOptions { spare: false, ..Default::default() }, &report.watched));
+    if let Some(seen) = &seen {
+        write!(out, "\n{}", seen.text())?;
+    }
     for picture in &report.outputs {
         let given = arguments.output.iter().rev().find(|(name, _)| *name == picture.name);
         let path = match given {
@@ -57,7 +63,8 @@ pub(crate) fn run(arguments: &Run, out: &mut dyn Write) -> Result<ExitCode, Stop
         };
         save(out, &path, &picture.bytes)?;
     }
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    let clean = report.is_clean() && seen.is_none_or(|seen| !seen.report().has_errors());
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn save(out: &mut dyn Write, path: &Path, bytes: &[u8]) -> Result<(), Stop> {
@@ -89,7 +96,10 @@ fn check_names(arguments: &Run, file: &ProgramFile) -> Result<(), Stop> {
 }
 
 fn device(arguments: &Run) -> Result<Device, Stop> {
-    let descriptor = DeviceDescriptor { tracing: true, ..DeviceDescriptor::default() };
+    // The file is held against the model as a whole; the device need not look again.
+    let checking = Checking::Off;
+    let observe = if arguments.watch { Observe::Accesses } else { Observe::Nothing };
+    let descriptor = DeviceDescriptor { tracing: true, checking, observe, ..DeviceDescriptor::default() };
     let device = match (&arguments.order, arguments.device.as_str()) {
         (order, "cpu") => {
             let order = order.clone();

@@ -12,7 +12,9 @@ fn device(checking: Checking) -> Device {
 
 fn untracked(device: &Device, label: &str) -> Buffer {
     let hazard_tracking_mode = HazardTrackingMode::Untracked;
-    device.new_buffer(&BufferDescriptor { size: 64, hazard_tracking_mode, label, ..Default::default() }).unwrap()
+    device
+        .new_buffer(&BufferDescriptor { size: 64, hazard_tracking_mode, label, ..Default::default() })
+        .unwrap()
 }
 
 /// A command buffer with one pass.
@@ -33,7 +35,8 @@ fn codes(report: &Report) -> Vec<&'static str> {
 fn a_hazard_names_both_calls_and_the_missing_one() {
     let device = device(Checking::Collect);
     let (a, b) = (untracked(&device, "a"), untracked(&device, "b"));
-    let queue = device.new_command_queue(&CommandQueueDescriptor { label: "main", ..Default::default() }).unwrap();
+    let queue =
+        device.new_command_queue(&CommandQueueDescriptor { label: "main", ..Default::default() }).unwrap();
     let line = line!();
     let commands = pass(&device, "two", |encoder| {
         encoder.fill_buffer(&a, 0..64, 1);
@@ -64,7 +67,11 @@ fn the_mended_twin_is_silent() {
     let queue = device.new_command_queue(&Default::default()).unwrap();
     let commands = pass(&device, "two", |encoder| {
         encoder.fill_buffer(&a, 0..64, 1);
-        encoder.intrapass_barrier(Barrier { after: Stages::BLIT, before: Stages::BLIT, ..Default::default() });
+        encoder.intrapass_barrier(Barrier {
+            after: Stages::BLIT,
+            before: Stages::BLIT,
+            ..Default::default()
+        });
         encoder.copy_buffer(&a, 0, &b, 0, 64);
     });
     queue.commit(&[&commands]).unwrap().wait_until_completed().unwrap();
@@ -189,6 +196,38 @@ fn a_resource_outside_of_all_residency_sets_is_told() {
     let report = device.take_report();
     assert_eq!(codes(&report), ["resource-not-resident"]);
     assert!(report.findings[0].to_string().contains("`left out`"));
+}
+
+#[test]
+fn kernels_that_share_a_binding_and_no_byte_are_silent() {
+    let device = device(Checking::Deny);
+    let a = untracked(&device, "a");
+    let library = device
+        .new_library(
+            "@group(0) @binding(0) var<storage, read_write> data: array<u32>;
+             @compute @workgroup_size(1) fn even(@builtin(global_invocation_id) id: vec3u) { data[2u * id.x] = 1u; }
+             @compute @workgroup_size(1) fn odd(@builtin(global_invocation_id) id: vec3u) { data[2u * id.x + 1u] = 2u; }
+             @compute @workgroup_size(1) fn some(@builtin(global_invocation_id) id: vec3u) { data[data[0] % 16u] = 3u; }",
+        )
+        .unwrap();
+    let queue = device.new_command_queue(&Default::default()).unwrap();
+    let run = |names: [&str; 2]| {
+        let table = device.new_argument_table();
+        table.set_buffer("data", &a);
+        let kernels = names.map(|name| device.new_compute_pipeline(&library, name).unwrap());
+        let commands = pass(&device, "", |encoder| {
+            encoder.set_argument_table(&table);
+            for kernel in &kernels {
+                encoder.set_compute_pipeline(kernel);
+                encoder.dispatch_threads([8, 1, 1]);
+            }
+        });
+        let done = queue.commit(&[&commands]).map(|commit| commit.wait_until_completed().unwrap());
+        (done.is_ok(), codes(&device.take_report()).len())
+    };
+    assert_eq!(run(["even", "odd"]), (true, 0), "they never meet");
+    assert_eq!(run(["even", "even"]), (false, 1), "they always meet");
+    assert_eq!(run(["some", "odd"]), (true, 1), "they may meet: a warning refuses nothing");
 }
 
 #[test]

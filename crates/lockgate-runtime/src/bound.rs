@@ -123,7 +123,7 @@ impl Bound {
             bound.map_err(|message| format!("`{}`: {message}", pipeline.label()))?;
         }
         let bindings = (first as u32, (contents.bindings.len() - first) as u32);
-        let place = contents.pipeline(&pipeline.0.native);
+        let place = contents.pipeline(pipeline);
         let label = contents.command_text(&self.groups, pipeline.label());
         self.captured = Some(Captured { changes, bindings, pipeline: place, label });
         Ok(())

@@ -7,7 +7,7 @@
 use crate::backend::{Binding, Command, Native};
 use crate::completion::CommitState;
 use crate::device::ResourceKey;
-use crate::{Buffer, Error, ResidencySet, Texture};
+use crate::{Buffer, ComputePipeline, Error, ResidencySet, Texture};
 use lockgate_sync::{PassKind, Recorded, Recording};
 use std::ops::Range;
 use std::panic::Location;
@@ -64,6 +64,8 @@ pub struct CommandBufferContents {
     places: Vec<u32>,
     samplers: Vec<Native>,
     pipelines: Vec<Native>,
+    /// The same, for asking what their kernels touch.
+    kernels: Vec<ComputePipeline>,
     pub(crate) residency: Vec<ResidencySet>,
     passes: Vec<PassInfo>,
     infos: Vec<CommandInfo>,
@@ -125,6 +127,11 @@ impl CommandBufferContents {
         &self.pipelines
     }
 
+    /// The pipeline of a dispatch.
+    pub(crate) fn kernel(&self, pipeline: u32) -> Option<&ComputePipeline> {
+        self.kernels.get(pipeline as usize)
+    }
+
     /// The passes.
     pub fn passes(&self) -> &[PassInfo] {
         &self.passes
@@ -176,6 +183,7 @@ impl CommandBufferContents {
         self.release_handles();
         self.samplers.clear();
         self.pipelines.clear();
+        self.kernels.clear();
         self.residency.clear();
         self.passes.clear();
         self.infos.clear();
@@ -261,8 +269,12 @@ impl CommandBufferContents {
         place_of(&mut self.samplers, sampler)
     }
 
-    pub(crate) fn pipeline(&mut self, pipeline: &Native) -> u32 {
-        place_of(&mut self.pipelines, pipeline)
+    pub(crate) fn pipeline(&mut self, pipeline: &ComputePipeline) -> u32 {
+        let place = place_of(&mut self.pipelines, &pipeline.0.native);
+        if self.kernels.len() < self.pipelines.len() {
+            self.kernels.push(pipeline.clone());
+        }
+        place
     }
 
     pub(crate) fn fail(&mut self, error: Error) {

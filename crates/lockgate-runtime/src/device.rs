@@ -454,8 +454,7 @@ impl Shared {
         }
         findings.report.gaps.extend_from_slice(&taken.gaps);
         let view = window.view(engine, self.descriptor.model, labels);
-        findings.add(&taken.gaps, &taken.misuse, &view);
-        !taken.gaps.is_empty()
+        findings.add(&taken.gaps, &taken.misuse, &view)
     }
 
     /// Undoes a commit that has a hazard: it never was.

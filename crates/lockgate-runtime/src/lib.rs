@@ -43,7 +43,7 @@ pub use contents::{CommandBufferContents, PassInfo, UsedResource};
 pub use device::{Device, DeviceDescriptor, ResourceKey, Trace, TracedCommit};
 pub use error::{Error, ErrorKind, Result, SourceSpan};
 pub use event::{Event, Fence, SharedEvent, SharedEventListener};
-pub use extent::{Extent, ExtentGrid, ExtentQuery, TouchedBytes};
+pub use extent::{Extent, ExtentGrid, ExtentQuery, Touched, TouchedBytes};
 pub use format::PixelFormat;
 pub use heap::{Heap, HeapDescriptor, HeapType};
 pub use library::{BindingKind, ComputePipeline, Library, ReflectedBinding, Reflection, ShaderModule};

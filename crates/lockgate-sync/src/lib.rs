@@ -39,8 +39,8 @@ mod stages;
 
 pub use access::{Access, AccessKind, Hazard, Region, Texels};
 pub use check::{
-    Basis, Change, CheckOptions, Code, Explanation, Finding, Fix, Hop, Omission, OrderFound, Place, Report,
-    Severity, Sides, Subject, Target, check, explain, portability,
+    Basis, Change, CheckOptions, Code, Explanation, Finding, Fix, Grade, Hop, Omission, OrderFound, Place,
+    Report, Severity, Sides, Subject, Target, check, check_knowing, explain, portability,
 };
 pub use engine::{Engine, EngineDescriptor, History, Taken};
 pub use gap::{Actor, CommandRef, Gap, Misuse, Reach, Site};

@@ -18,6 +18,6 @@ pub use diagnostic::{Diagnostic, Diagnostics, Source};
 pub use lockgate_sync::{CheckOptions, Code, Target};
 pub use program::{
     CommandName, Files, Folder, Names, NoFiles, OutputPicture, ProgramFile, Progress, RunReport, Verdict,
-    write,
+    Watched, write,
 };
 pub use timeline::Timeline;

@@ -6,6 +6,7 @@
 //! the wording, which is `message`. Tested in `tests/checking.rs` of `lockgate-cpu`.
 
 mod describe;
+mod grade;
 mod misuse;
 mod window;
 
@@ -13,7 +14,8 @@ pub(crate) use window::Window;
 
 use crate::message::Message;
 use lockgate_sync::{
-    Actor, CheckOptions, Code, Finding, Gap, Misuse, OrderFound, Report as Checked, Severity, Subject, check,
+    Actor, Basis, CheckOptions, Code, Finding, Gap, Grade, Misuse, Report as Checked, Severity, Subject,
+    check_knowing,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,7 +49,7 @@ pub enum Checking {
     /// Yes: findings go to the log, to the handler and to [`Device::take_report`](crate::Device::take_report).
     /// Nothing else changes.
     Collect,
-    /// Yes, and a commit that has a hazard is refused before anything of it runs. What waits for an event can be
+    /// Yes, and a commit that has a hazard of error severity is refused before anything of it runs. What waits for an event can be
     /// found wrong only when it is signaled; then it is collected.
     Deny,
 }
@@ -141,7 +143,7 @@ pub struct Report {
     pub findings: Vec<RuntimeFinding>,
     /// Findings beyond [`FINDINGS_MAX`] different ones.
     pub more: u64,
-    /// Conflicting accesses that nothing orders, each time they were met.
+    /// Conflicting accesses that nothing orders, each time they were met, by what is bound: kernels may touch less.
     pub gaps: Vec<Gap>,
     /// Calls that mean nothing or cannot work.
     pub misuse: Vec<Misuse>,
@@ -183,21 +185,28 @@ impl Findings {
         std::mem::take(&mut self.report)
     }
 
-    /// Turns what the engine has found into findings.
-    pub(crate) fn add(&mut self, gaps: &[Gap], misuse: &[Misuse], view: &View<'_>) {
+    /// Turns what the engine has found into findings. Returns whether there is a hazard of error severity.
+    pub(crate) fn add(&mut self, gaps: &[Gap], misuse: &[Misuse], view: &View<'_>) -> bool {
+        let mut grave = false;
         let mut advice = None;
         for gap in gaps {
             let origins = view.origins(gap);
             let code = view.code(gap);
             let key = key(code, &origins, &view.label(gap.later.access.resource));
+            let grade = view.grade(&view.local_gap(gap));
+            if grade == Grade::Dismissed {
+                continue;
+            }
+            let possible = grade == Grade::Possible;
+            grave |= !possible;
             if self.count(&key, 1) {
                 continue;
             }
             let checked = advice.get_or_insert_with(|| view.check());
-            let message = view.message(gap, checked);
+            let message = view.message(gap, grade, checked);
             let finding = RuntimeFinding {
                 code,
-                severity: code.severity(),
+                severity: if possible { Severity::Warning } else { code.severity() },
                 message,
                 gap: Some(*gap),
                 origins,
@@ -212,6 +221,7 @@ impl Findings {
                 self.push(key, finding);
             }
         }
+        grave
     }
 
     /// A finding of the runtime itself, told once for each place.
@@ -275,7 +285,8 @@ pub(crate) fn tell(findings: &[RuntimeFinding], handler: Option<&Handler>) {
 impl View<'_> {
     /// What the checker says of the window.
     fn check(&self) -> Checked {
-        check(self.program(), &CheckOptions { advice: true, spare: false, budget: BUDGET })
+        let options = CheckOptions { advice: true, spare: false, budget: BUDGET };
+        check_knowing(self.program(), &options, &|gap| self.grade(gap))
     }
 
     fn code(&self, gap: &Gap) -> Code {
@@ -284,7 +295,7 @@ impl View<'_> {
     }
 
     /// The message of a gap: the checker's, if the window still shows both sides, else without advice.
-    fn message(&self, gap: &Gap, checked: &Checked) -> Message {
+    fn message(&self, gap: &Gap, grade: Grade, checked: &Checked) -> Message {
         let same = |finding: &&Finding| {
             finding.gap().is_some_and(|own| {
                 self.absolute(own.earlier.actor) == gap.earlier.actor
@@ -295,11 +306,21 @@ impl View<'_> {
         if let Some(finding) = checked.findings.iter().find(same) {
             return Message::of(finding, checked, self);
         }
+        let subject = Subject::Hazard { gap: self.local_gap(gap), overlap: (0, 0) };
+        let mut finding = Finding::new(self.code(gap), subject);
+        match grade {
+            Grade::Possible => finding.severity = Severity::Warning,
+            Grade::Proven => finding.basis = Basis::Proven,
+            _ => {}
+        }
+        Message::of(&finding, &Checked::default(), self)
+    }
+
+    /// A gap in the numbers of the window.
+    fn local_gap(&self, gap: &Gap) -> Gap {
         let mut local = *gap;
         local.earlier.actor = self.local(gap.earlier.actor);
         local.later.actor = self.local(gap.later.actor);
-        let mut finding = Finding::new(self.code(gap), Subject::Hazard { gap: local, overlap: (0, 0) });
-        finding.order = OrderFound::Nothing;
-        Message::of(&finding, &Checked::default(), self)
+        local
     }
 }

@@ -9,6 +9,7 @@ use lockgate_sync::{
     Actor, CommandRef, CommitId, Engine, Gap, HostStep, MemoryId, Model, Op, Place, Program, QueueDescriptor,
     QueueId, ResourceDescriptor, ResourceId, ResourceKind, Step,
 };
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::panic::Location;
 use std::sync::Arc;
@@ -68,25 +69,9 @@ impl Window {
         }
     }
 
-    /// The window as a program.
-    pub(crate) fn view<'a>(&'a self, engine: &Engine, model: Model, labels: &'a [String]) -> View<'a> {
-        let mut program = Program { model, ..Program::new() };
-        let resources = (0..labels.len() as u32).map(|id| engine.resource(ResourceId(id)).cloned());
-        program.resources = resources.map(|resource| resource.unwrap_or_else(gone)).collect();
-        let memories = program.resources.iter().map(|resource| resource.memory.0.saturating_add(1));
-        program.memories = memories.filter(|count| *count < u32::MAX).max().unwrap_or(0);
-        program.queues = self.queues.iter().map(|(_, queue)| *queue).collect();
-        program.fences = self.fences.len() as u32;
-        program.events = self.events.len() as u32;
-        let steps = self.steps.iter().map(|entry| match entry {
-            Entry::Other(step) => renumbered(step, self.commits_before),
-            Entry::Commit { queue, buffers } => {
-                let buffers = buffers.iter().map(|contents| Arc::new(contents.recording.clone())).collect();
-                Step::Commit { queue: *queue, buffers }
-            }
-        });
-        program.steps = steps.collect();
-        View { window: self, program, labels }
+    /// The window as the checker sees it.
+    pub(crate) fn view<'a>(&'a self, engine: &'a Engine, model: Model, labels: &'a [String]) -> View<'a> {
+        View { window: self, engine, model, labels, program: OnceCell::new() }
     }
 }
 
@@ -107,16 +92,38 @@ fn renumbered(step: &Step, commits_before: u64) -> Step {
     }
 }
 
-/// The window as a program, with names and places.
+/// The window with names and places, and as a program once somebody asks for one.
 pub(crate) struct View<'a> {
     pub(super) window: &'a Window,
-    program: Program,
+    pub(super) engine: &'a Engine,
+    model: Model,
     labels: &'a [String],
+    program: OnceCell<Program>,
 }
 
 impl<'a> View<'a> {
     pub(super) fn program(&self) -> &Program {
-        &self.program
+        self.program.get_or_init(|| self.build())
+    }
+
+    fn build(&self) -> Program {
+        let mut program = Program { model: self.model, ..Program::new() };
+        let resources = (0..self.labels.len() as u32).map(|id| self.engine.resource(ResourceId(id)).cloned());
+        program.resources = resources.map(|resource| resource.unwrap_or_else(gone)).collect();
+        let memories = program.resources.iter().map(|resource| resource.memory.0.saturating_add(1));
+        program.memories = memories.filter(|count| *count < u32::MAX).max().unwrap_or(0);
+        program.queues = self.window.queues.iter().map(|(_, queue)| *queue).collect();
+        program.fences = self.window.fences.len() as u32;
+        program.events = self.window.events.len() as u32;
+        let steps = self.window.steps.iter().map(|entry| match entry {
+            Entry::Other(step) => renumbered(step, self.window.commits_before),
+            Entry::Commit { queue, buffers } => {
+                let buffers = buffers.iter().map(|contents| Arc::new(contents.recording.clone())).collect();
+                Step::Commit { queue: *queue, buffers }
+            }
+        });
+        program.steps = steps.collect();
+        program
     }
 
     pub(super) fn label(&self, resource: ResourceId) -> String {
@@ -158,6 +165,11 @@ impl<'a> View<'a> {
             Entry::Other(_) => None,
         });
         commits.into_iter().nth(usize::try_from(commit.0).ok()?)
+    }
+
+    /// The contents of the command buffer of a command.
+    pub(super) fn contents_of(&self, command: CommandRef) -> Option<&'a CommandBufferContents> {
+        self.buffers(command.commit)?.1.get(command.buffer as usize).map(|contents| &**contents)
     }
 
     /// The contents of a command buffer of a step.

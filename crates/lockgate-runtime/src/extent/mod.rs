@@ -10,7 +10,10 @@ mod loops;
 mod memory;
 mod reach;
 mod statement;
+mod touched;
 mod value;
+
+pub use touched::Touched;
 
 use crate::library::ComputePipeline;
 use crate::{ByteSet, Library, Result, ShaderModule};

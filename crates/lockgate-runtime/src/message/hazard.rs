@@ -2,7 +2,7 @@
 
 use super::words::{extent, verb};
 use super::{Describe, Message, Spot, order};
-use lockgate_sync::{Actor, Basis, Code, Finding, Gap, Hazard, Site};
+use lockgate_sync::{Actor, Basis, Code, Finding, Gap, Hazard, Severity, Site};
 
 pub(super) fn sentence(code: Code, gap: &Gap, names: &dyn Describe) -> String {
     let (earlier, later) = (who(gap.earlier.actor, names), who(gap.later.actor, names));
@@ -56,13 +56,13 @@ pub(super) fn lines(finding: &Finding, gap: &Gap, names: &dyn Describe, message:
         message.line(&format!("{}", number + 1), text);
     }
     order::lines(finding, gap, names, message);
-    match finding.basis {
-        Basis::Declared => {}
-        Basis::Proven => {
-            message.line("rests on", "what was derived from the kernels: both always touch common bytes")
-        }
-        Basis::Observed => message.line("rests on", "the bytes that both touched in a run"),
-    }
+    let rests = match finding.basis {
+        Basis::Declared if finding.severity == Severity::Error => return,
+        Basis::Declared => "what is bound: a kernel may touch less of it, so the conflict is only possible",
+        Basis::Proven => "what was derived from the kernels: both always touch common bytes",
+        Basis::Observed => "the bytes that both touched in a run",
+    };
+    message.line("rests on", rests);
 }
 
 fn path(spot: &Spot) -> String {

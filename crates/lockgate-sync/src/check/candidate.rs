@@ -37,7 +37,7 @@ pub(crate) enum Class {
     Split,
     Event,
     Host,
-    /// Against the order of recording: only where nothing else works.
+    /// The later one before the earlier one: only where it arrives first whatever is done.
     Backwards,
 }
 
@@ -260,17 +260,15 @@ impl<'a> Proposer<'a> {
 
     /// Signal behind the earlier, wait before the later.
     fn event(&mut self, open: &Open, from: QueueId, to: QueueId) {
-        self.event_between(&open.a, &open.b, (from, to));
+        self.event_between(Class::Event, &open.a, &open.b, (from, to));
     }
 
     /// The later one arrives first where a command buffer passes one that waits.
     fn event_backwards(&mut self, open: &Open, a: QueueId, b: QueueId) {
-        let before = self.list.len();
-        self.event_between(&open.b, &open.a, (b, a));
-        self.list[before..].iter_mut().for_each(|candidate| candidate.class = Class::Backwards);
+        self.event_between(Class::Backwards, &open.b, &open.a, (b, a));
     }
 
-    fn event_between(&mut self, first: &Spot, second: &Spot, (from, to): (QueueId, QueueId)) {
+    fn event_between(&mut self, class: Class, first: &Spot, second: &Spot, (from, to): (QueueId, QueueId)) {
         let event = self.new_event();
         let steps = first.place.step() != second.place.step();
         let (Some(signal_inside), Some(wait_inside)) =
@@ -291,13 +289,13 @@ impl<'a> Proposer<'a> {
         let outer = steps && self.layout.is_gpu(from) && self.layout.is_gpu(to);
         if outer {
             let key = Some(Key::Event(from, first.place.step()));
-            self.offer(Class::Event, key, vec![signal.clone(), wait.clone()]);
+            self.offer(class, key, vec![signal.clone(), wait.clone()]);
         }
-        self.offer(Class::Event, None, vec![signal_inside.clone(), wait_inside.clone()]);
+        self.offer(class, None, vec![signal_inside.clone(), wait_inside.clone()]);
         if steps && self.layout.is_gpu(from) && !outer {
-            self.offer(Class::Event, None, vec![signal, wait_inside]);
+            self.offer(class, None, vec![signal, wait_inside]);
         } else if steps && self.layout.is_gpu(to) && !outer {
-            self.offer(Class::Event, None, vec![signal_inside, wait]);
+            self.offer(class, None, vec![signal_inside, wait]);
         }
     }
 
@@ -314,7 +312,7 @@ impl<'a> Proposer<'a> {
             // A queue that is held back may come behind the display.
             let step = Step::WaitForDrawable { queue, drawable };
             let at = open.a.place.step();
-            self.offer(Class::Event, None, vec![Change::InsertStep { at, step }]);
+            self.offer(Class::Backwards, None, vec![Change::InsertStep { at, step }]);
         }
         let step = Step::Host(HostStep::WaitForCommit { commit: command.commit.0 });
         self.offer(Class::Host, None, vec![Change::InsertStep { at, step }]);
@@ -336,11 +334,11 @@ impl<'a> Proposer<'a> {
     fn wait_before(&mut self, of: Place, queue: QueueId, event: EventId, signal: Change) {
         if let Some((begin, _)) = self.layout.segment(of) {
             let op = Op::WaitForEvent { event, value: 1 };
-            self.offer(Class::Host, None, vec![signal.clone(), Change::Insert { at: begin, op }]);
+            self.offer(Class::Backwards, None, vec![signal.clone(), Change::Insert { at: begin, op }]);
         }
         if self.layout.is_gpu(queue) {
             let step = Step::WaitForEvent { queue, event, value: 1 };
-            self.offer(Class::Host, None, vec![signal, Change::InsertStep { at: of.step(), step }]);
+            self.offer(Class::Backwards, None, vec![signal, Change::InsertStep { at: of.step(), step }]);
         }
     }
 

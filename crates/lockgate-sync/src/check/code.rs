@@ -59,6 +59,26 @@ impl Basis {
     }
 }
 
+/// What is known of two accesses that conflict by what the program declares.
+///
+/// ```
+/// assert_eq!(lockgate_sync::Grade::default(), lockgate_sync::Grade::Declared);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Grade {
+    /// No more than that: the conflict is taken as it is declared.
+    #[default]
+    Declared,
+    /// A kernel may touch less than is declared: the conflict is only possible, and a warning.
+    Possible,
+    /// Both always touch common memory.
+    Proven,
+    /// Both touched common memory in a run.
+    Observed,
+    /// They touch no common memory, or none that one of them writes: there is no conflict.
+    Dismissed,
+}
+
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $variant:ident $name:literal $severity:ident,)+) => {
         /// The kind of a finding, with a stable name in kebab-case.

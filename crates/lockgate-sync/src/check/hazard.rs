@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: why the order that is there does not reach (`near.rs`), and what closes it (`advice.rs`).
 
-use super::code::Code;
+use super::code::{Basis, Code, Grade, Severity};
 use super::finding::{Finding, Omission, OrderFound, Report, Subject};
 use super::near::nearest;
 use super::place::Place;
@@ -66,6 +66,12 @@ pub(crate) fn find(trials: &mut Trials<'_>, report: &mut Report) -> Trial {
         let differ = open.a.queue != open.b.queue;
         let mut finding = Finding::of_gap(&open.gap, &program.resources, differ);
         finding.order = order(trials, &now, open, number < PATHS_MAX);
+        match trials.grade.of(open, program) {
+            Grade::Possible => finding.severity = Severity::Warning,
+            Grade::Proven => finding.basis = Basis::Proven,
+            Grade::Observed => finding.basis = Basis::Observed,
+            Grade::Declared | Grade::Dismissed => {}
+        }
         report.findings.push(finding);
     }
     now

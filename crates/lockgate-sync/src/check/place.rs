@@ -1,6 +1,6 @@
 //! Where something stands in a program.
 
-use crate::{CommandRef, CommitId, Op, Program, Recording, Step};
+use crate::{Actor, CommandRef, CommitId, Op, Program, Recording, Step};
 
 /// A position in a program: a step, or an operation of a command buffer of a commit.
 ///
@@ -81,6 +81,26 @@ impl Program {
         let is_it = |op: &Op| matches!(op, Op::Command { command: number, .. } if *number == command.command);
         let op = ops.iter().position(is_it)? as u32;
         Some(Place::Op { step, buffer: command.buffer, op })
+    }
+
+    /// Who touches memory at a place: its command, or the host or display of its step.
+    pub fn actor_at(&self, place: Place) -> Option<Actor> {
+        let before = self.steps.get(..place.step() as usize)?;
+        let count = |is: fn(&Step) -> bool| before.iter().filter(|step| is(step)).count() as u64;
+        match place {
+            Place::Op { buffer, .. } => {
+                let Op::Command { command, .. } = self.op_at(place)? else { return None };
+                let commit = CommitId(count(|step| matches!(step, Step::Commit { .. })));
+                Some(Actor::Command(CommandRef { commit, buffer, command: *command }))
+            }
+            Place::Step(step) => match self.steps.get(step as usize)? {
+                Step::Host(_) => Some(Actor::Host { step: count(|step| matches!(step, Step::Host(_))) }),
+                Step::Present { .. } => {
+                    Some(Actor::Display { present: count(|step| matches!(step, Step::Present { .. })) })
+                }
+                _ => None,
+            },
+        }
     }
 
     /// A command buffer of a commit.

@@ -146,8 +146,9 @@ impl Search<'_, '_> {
     fn narrower(&mut self, layout: &Layout<'_>, sync: &SyncAt<'_>, report: &mut Report) -> Option<()> {
         let none = Stages::empty();
         let mut surplus = Sides { after: none, before: none };
-        for bit in surplus_candidates(layout, sync) {
-            let change = Change::Replace { at: sync.place, op: without(sync.op, bit) };
+        let telling = surplus_candidates(layout, sync);
+        for bit in &telling {
+            let change = Change::Replace { at: sync.place, op: without(sync.op, *bit) };
             if self.same_with(&[change])? {
                 surplus.after |= bit.after;
                 surplus.before |= bit.before;
@@ -170,6 +171,12 @@ impl Search<'_, '_> {
             if self.take(Change::Replace { at: sync.place, op: narrower.clone() })? {
                 op = narrower;
             }
+        }
+        // Where some go, those that select no work go too: what is left is what is needed.
+        let silent = bits(sync.op).into_iter().filter(|bit| !telling.contains(bit));
+        let narrowest = silent.fold(op.clone(), |op, bit| without(&op, bit));
+        if op != *sync.op && self.take(Change::Replace { at: sync.place, op: narrowest.clone() })? {
+            op = narrowest;
         }
         if op != *sync.op {
             finding.fix = Some(report.fixes.len() as u32);

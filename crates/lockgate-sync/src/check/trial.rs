@@ -3,9 +3,10 @@
 use super::change::{Change, Edited, edit};
 use super::layout::{Commands, Layout, Spot, Steps};
 use crate::{
-    Access, CommandRef, Gap, Hazard, History, HostStep, MemoryId, Misuse, Program, Reach, ResourceId, Run,
-    Step, VertexKind,
+    Access, CommandRef, Gap, Grade, Hazard, History, HostStep, MemoryId, Misuse, Program, Reach, ResourceId,
+    Run, Step, VertexKind,
 };
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a gap costs, beside the operations of its program.
@@ -73,6 +74,41 @@ enum Arrival {
     Display,
 }
 
+/// What is known of gaps, asked once for each.
+#[derive(Default)]
+pub(crate) struct Grading<'a> {
+    grade: Option<&'a dyn Fn(&Gap) -> Grade>,
+    known: RefCell<BTreeMap<GapKey, Grade>>,
+}
+
+impl std::fmt::Debug for Grading<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Grading")
+    }
+}
+
+impl<'a> Grading<'a> {
+    pub(crate) fn new(grade: &'a dyn Fn(&Gap) -> Grade) -> Grading<'a> {
+        Grading { grade: Some(grade), known: RefCell::default() }
+    }
+
+    /// What is known of a gap, in the numbers of the program before.
+    pub(crate) fn of(&self, open: &Open, program: &Program) -> Grade {
+        let Some(ask) = self.grade else { return Grade::Declared };
+        let key = open.key();
+        if let Some(grade) = self.known.borrow().get(&key) {
+            return *grade;
+        }
+        let mut gap = open.gap;
+        let actors = program.actor_at(open.a.place).zip(program.actor_at(open.b.place));
+        let Some((earlier, later)) = actors else { return Grade::Declared };
+        (gap.earlier.actor, gap.later.actor) = (earlier, later);
+        let grade = ask(&gap);
+        self.known.borrow_mut().insert(key, grade);
+        grade
+    }
+}
+
 /// Runs programs that are made from one by changes.
 #[derive(Debug)]
 pub(crate) struct Trials<'a> {
@@ -84,6 +120,7 @@ pub(crate) struct Trials<'a> {
     /// Of one run.
     pub(crate) cost: u64,
     pub(crate) budget: Budget,
+    pub(crate) grade: Grading<'a>,
 }
 
 impl<'a> Trials<'a> {
@@ -94,7 +131,8 @@ impl<'a> Trials<'a> {
         };
         let cost = program.steps.iter().map(ops).sum::<u64>() + 1;
         let layout = Layout::new(program);
-        Trials { layout, history: History::Recent, gaps_max: GAPS_MAX, cost, budget: Budget { left: budget } }
+        let (history, budget, grade) = (History::Recent, Budget { left: budget }, Grading::default());
+        Trials { layout, history, gaps_max: GAPS_MAX, cost, budget, grade }
     }
 
     /// Whether one more run can be afforded; it counts as spent.
@@ -114,7 +152,8 @@ impl<'a> Trials<'a> {
         let steps = Steps::of(&edited.program);
         let open = |gap: &Gap| {
             let (a, b) = self.layout.spots(&steps, &edited, gap)?;
-            Some(Open { a, b, gap: *gap })
+            let open = Open { a, b, gap: *gap };
+            (self.grade.of(&open, self.layout.program) != Grade::Dismissed).then_some(open)
         };
         let gaps = run.gaps.iter().filter_map(open).collect();
         let before = |(at, done): (&u32, &bool)| Some((edited.steps[*at as usize]?, *done));

@@ -15,13 +15,14 @@ impl Checked {
     /// All findings as a JSON array, complete: each pair of commands that conflicts without order is in it once.
     pub fn json(&self) -> String {
         let findings: Vec<Value> =
-            self.report().findings.iter().map(|finding| self.json_of(finding)).collect();
+            (0..self.report().findings.len()).map(|number| self.json_of(number)).collect();
         // A value of our own making has no key that is no string.
         serde_json::to_string_pretty(&findings).unwrap_or_default()
     }
 
-    fn json_of(&self, finding: &Finding) -> Value {
-        let message = self.message(finding);
+    fn json_of(&self, number: usize) -> Value {
+        let Some(finding) = self.report().findings.get(number) else { return Value::Null };
+        let message = self.message(number);
         let mut value = json!({
             "version": VERSION,
             "code": finding.code.name(),
@@ -133,7 +134,7 @@ impl Checked {
     /// All findings as annotations of GitHub, one in a line.
     pub fn github(&self) -> String {
         let mut text = String::new();
-        for finding in &self.report().findings {
+        for (number, finding) in self.report().findings.iter().enumerate() {
             let word = match finding.severity {
                 Severity::Error => "error",
                 Severity::Warning => "warning",
@@ -147,7 +148,7 @@ impl Checked {
                 .and_then(|place| self.line(place))
                 .or_else(|| self.line_of_resource(finding))
                 .unwrap_or(1);
-            let message = self.message(finding);
+            let message = self.message(number);
             let (title, body) =
                 (escaped(finding.code.name(), true), escaped(message.to_string().trim_end(), false));
             let file = escaped(self.source.name(), true);

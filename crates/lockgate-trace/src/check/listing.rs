@@ -9,9 +9,9 @@ impl Checked {
     /// last line of a finding, its head at the others.
     pub fn listing(&self) -> String {
         let mut notes: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-        for finding in &self.report().findings {
+        for (number, finding) in self.report().findings.iter().enumerate() {
             let lines = self.lines_of(finding);
-            let message = self.message(finding);
+            let message = self.message(number);
             let last = lines.iter().max().copied().unwrap_or(1);
             for line in lines.into_iter().filter(|line| *line != last) {
                 notes.entry(line).or_default().push(format!("{} (see line {last})", message.head));

@@ -6,17 +6,20 @@
 mod describe;
 mod edit;
 mod explain;
+mod grade;
 mod json;
 mod listing;
+mod observed;
 mod places;
 mod text;
 
 pub use edit::Repair;
 
-use crate::{Names, ProgramFile, Source};
+use crate::{Names, ProgramFile, Source, Watched};
+use grade::Grader;
 use lockgate_runtime::message::Message;
 use lockgate_sync::{
-    CheckOptions, CommandRef, CommitId, Finding, Op, Place, Program, Report, Severity, Step, Target, check,
+    CheckOptions, CommandRef, CommitId, Op, Place, Program, Report, Severity, Step, Target, check_knowing,
     portability,
 };
 use places::Places;
@@ -48,6 +51,8 @@ pub struct Checked {
     /// Where each line begins.
     lines: Vec<usize>,
     report: Report,
+    /// What is said of the last findings, which a device has made.
+    observed: Vec<Message>,
 }
 
 /// A text tells so many different findings in full, and counts the others.
@@ -58,9 +63,32 @@ const ALSO_MAX: usize = 8;
 impl ProgramFile {
     /// Checks the program.
     pub fn check(&self, options: &CheckOptions) -> Checked {
+        self.check_with(options, None)
+    }
+
+    /// The same with what a device has seen of the program: conflicts are confirmed or dismissed by the bytes that
+    /// were touched, and races and stray accesses inside of kernels are findings too.
+    pub fn check_watched(&self, options: &CheckOptions, watched: &Watched) -> Checked {
+        self.check_with(options, Some(watched))
+    }
+
+    fn check_with(&self, options: &CheckOptions, watched: Option<&Watched>) -> Checked {
         let (program, names) = self.model();
-        let report = check(&program, options);
-        self.checked(program, names, report)
+        let mut checked = self.checked(program, names, Report::default());
+        let at = checked
+            .commands
+            .iter()
+            .filter_map(|(command, place)| Some((*command, checked.places.span(*place)?.start)));
+        let at = at.collect();
+        let report = {
+            let grader = Grader::new(self, &checked.program, &at, watched);
+            check_knowing(&checked.program, options, &|gap| grader.grade(gap))
+        };
+        checked.report = report;
+        if let Some(watched) = watched {
+            checked.add_observed(watched);
+        }
+        checked
     }
 
     /// What the program relies on that another generation of queues does not have. Hazards that it has anyway are
@@ -78,7 +106,17 @@ impl ProgramFile {
         let commands = command_places(&program);
         let newlines = self.source().text().match_indices('\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(newlines).collect();
-        Checked { source: self.source().clone(), program, names, places, resources, commands, lines, report }
+        Checked {
+            source: self.source().clone(),
+            program,
+            names,
+            places,
+            resources,
+            commands,
+            lines,
+            report,
+            observed: Vec::new(),
+        }
     }
 }
 
@@ -111,9 +149,14 @@ impl Checked {
         &self.program
     }
 
-    /// What is said of a finding.
-    pub fn message(&self, finding: &Finding) -> Message {
-        Message::of(finding, &self.report, self)
+    /// What is said of a finding of the report, by its place there.
+    pub fn message(&self, finding: usize) -> Message {
+        let before = self.report.findings.len() - self.observed.len();
+        match (finding.checked_sub(before), self.report.findings.get(finding)) {
+            (Some(at), _) => self.observed.get(at).cloned().unwrap_or_default(),
+            (None, Some(finding)) => Message::of(finding, &self.report, self),
+            (None, None) => Message::default(),
+        }
     }
 
     /// All findings as text. Of those that one fix closes, the first is told in full and the others in a line each;
@@ -149,8 +192,8 @@ impl Checked {
         let mut groups: Vec<Vec<(Message, usize)>> = Vec::new();
         let mut of_fix = BTreeMap::new();
         let mut known = BTreeMap::new();
-        for finding in &self.report.findings {
-            let message = self.message(finding);
+        for (number, finding) in self.report.findings.iter().enumerate() {
+            let message = self.message(number);
             let next = groups.len();
             let group = finding.fix.map_or(next, |fix| *of_fix.entry(fix).or_insert(next));
             let (group, at) = *known.entry(message.to_string()).or_insert_with(|| {

@@ -26,7 +26,7 @@ mod write;
 pub use file::ProgramFile;
 pub use files::{Files, Folder, NoFiles};
 pub use lower::{CommandName, Names};
-pub use run::{OutputPicture, Progress, RunReport, Verdict};
+pub use run::{OutputPicture, Progress, RunReport, Verdict, Watched};
 pub use write::write;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Source};

@@ -16,9 +16,10 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::timeline::Timeline;
 use lockgate_runtime::{
     Buffer, CommandAllocator, CommandQueue, CommandQueueDescriptor, Commit, ComputePipeline, Device, Error,
-    Event, Fence, Heap, HeapDescriptor, Sampler, SharedEvent, Texture, Trace,
+    Event, Fence, Heap, HeapDescriptor, Observation, ResourceKey, Sampler, SharedEvent, Texture, Trace,
+    Verdict as Met,
 };
-use lockgate_sync::{HazardTrackingMode, HostStep, ResourceId, SyncKind};
+use lockgate_sync::{CommandRef, CommitId, HazardTrackingMode, HostStep, ResourceId, SyncKind};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -61,6 +62,8 @@ pub struct RunReport {
     pub timeline: Timeline,
     /// From the first step to the end of the last command.
     pub elapsed: Duration,
+    /// What the device has seen, if it observes.
+    pub watched: Watched,
 }
 
 impl RunReport {
@@ -81,19 +84,72 @@ impl ProgramFile {
             return Err(Diagnostics(refused));
         }
         let mut machine = Machine::new(self, device)?;
-        machine.compile_all()?;
-        machine.fill_all()?;
-        device.take_trace();
+        machine.prepare()?;
         let start = Instant::now();
-        for step in &self.steps {
-            machine.step(&step.value, progress)?;
-        }
-        machine.finish(progress)?;
+        machine.take_steps(progress)?;
         let elapsed = start.elapsed();
+        let watched = machine.watched();
         let timeline = machine.timeline(&device.take_trace());
         let (verdicts, findings) = verdict::verdicts(&mut machine)?;
         let outputs = machine.outputs()?;
-        Ok(RunReport { verdicts, findings, outputs, timeline, elapsed })
+        Ok(RunReport { verdicts, findings, outputs, timeline, elapsed, watched })
+    }
+}
+
+/// What a device has seen of a program that it ran, in the numbers of the device.
+///
+/// ```
+/// use lockgate_trace::{NoFiles, ProgramFile};
+/// let file = ProgramFile::parse("empty.kdl", "buffer A size=4", &NoFiles)?;
+/// let watched = file.watch(&lockgate_runtime::Device::null(), &|_| {})?;
+/// assert!(watched.observation().commands.is_empty());
+/// # Ok::<(), lockgate_trace::Diagnostics>(())
+/// ```
+#[derive(Debug)]
+pub struct Watched {
+    observation: Observation,
+    /// For each commit and each resource of the file, which it is on the device.
+    commits: Vec<CommitId>,
+    keys: Vec<Option<ResourceKey>>,
+}
+
+impl Watched {
+    /// What was seen.
+    pub fn observation(&self) -> &Observation {
+        &self.observation
+    }
+
+    /// A command of the device as a command of the file.
+    pub(crate) fn command(&self, seen: CommandRef) -> Option<CommandRef> {
+        let commit = self.commits.iter().position(|own| *own == seen.commit)?;
+        Some(CommandRef { commit: CommitId(commit as u64), ..seen })
+    }
+
+    /// Whether two commands of the file touched common memory as these resources.
+    pub(crate) fn conflict(&self, a: (CommandRef, ResourceId), b: (CommandRef, ResourceId)) -> Met {
+        let own = |(command, resource): (CommandRef, ResourceId)| {
+            let commit = *self.commits.get(usize::try_from(command.commit.0).ok()?)?;
+            Some((CommandRef { commit, ..command }, (*self.keys.get(resource.index())?)?))
+        };
+        let Some(((a, x), (b, y))) = own(a).zip(own(b)) else { return Met::Unknown };
+        self.observation.conflict_where(a, b, |first, second| first == x && second == y)
+    }
+}
+
+impl ProgramFile {
+    /// Runs the program on a device that observes, and tells what the device saw.
+    ///
+    /// # Errors
+    /// As [`ProgramFile::run`].
+    pub fn watch(&self, device: &Device, progress: &dyn Fn(Progress)) -> Result<Watched, Diagnostics> {
+        let refused = refuse::refuse(self);
+        if !refused.is_empty() {
+            return Err(Diagnostics(refused));
+        }
+        let mut machine = Machine::new(self, device)?;
+        machine.prepare()?;
+        machine.take_steps(progress)?;
+        Ok(machine.watched())
     }
 }
 
@@ -180,6 +236,37 @@ impl<'a> Machine<'a> {
             }
         }
         Ok(machine)
+    }
+
+    /// Everything before the first step.
+    fn prepare(&mut self) -> Result<(), Diagnostic> {
+        self.compile_all()?;
+        self.fill_all()?;
+        self.device.take_trace();
+        self.device.take_observation();
+        Ok(())
+    }
+
+    /// What the device has seen since everything was prepared.
+    fn watched(&self) -> Watched {
+        let key = |index: usize| match (&self.buffers[index], &self.textures[index]) {
+            (Some(buffer), _) => Some(buffer.key()),
+            (_, Some(texture)) => Some(texture.key()),
+            _ => None,
+        };
+        Watched {
+            observation: self.device.take_observation(),
+            commits: self.commits.iter().map(|(commit, _)| commit.id()).collect(),
+            keys: (0..self.file.resources.len()).map(key).collect(),
+        }
+    }
+
+    /// All steps, until everything is done.
+    fn take_steps(&mut self, progress: &dyn Fn(Progress)) -> Result<(), Diagnostic> {
+        for step in &self.file.steps {
+            self.step(&step.value, progress)?;
+        }
+        self.finish(progress)
     }
 
     fn step(&mut self, step: &Step, progress: &dyn Fn(Progress)) -> Result<(), Diagnostic> {
