@@ -1,36 +1,12 @@
 //! The built binary in a temporary folder: exit codes, texts, files, pipes.
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+mod folder;
+
+use folder::Folder;
+use std::process::Stdio;
 
 const COPY: &str = "buffer A size=64 fill=ascending\nbuffer B size=64\n\
     queue main { command-buffer { compute-pass one { copy A to=B } } }\n";
-
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn with(files: &[(&str, &str)]) -> Folder {
-        let folder = tempfile::tempdir().unwrap();
-        files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).unwrap());
-        Folder(folder)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
-        command.current_dir(self.path()).args(arguments);
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (status.code(), text(stdout), text(stderr))
-    }
-}
 
 #[test]
 fn a_clean_program_ends_with_0() {

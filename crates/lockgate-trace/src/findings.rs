@@ -44,3 +44,16 @@ pub fn page(code: Code) -> &'static str {
 pub fn title(code: Code) -> &'static str {
     page(code).lines().skip(1).find(|line| !line.is_empty()).unwrap_or("")
 }
+
+/// The Rust code of pages, as doctests.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../findings/allocator-in-use.md")]
+    mod allocator_in_use {}
+    #[doc = include_str!("../findings/ignored-timeout.md")]
+    mod ignored_timeout {}
+    #[doc = include_str!("../findings/resource-not-resident.md")]
+    mod resource_not_resident {}
+    #[doc = include_str!("../findings/committed-twice.md")]
+    mod committed_twice {}
+}

@@ -61,7 +61,11 @@ impl Advisor<'_, '_> {
             let mut change = 0;
             while self.drafts.list[at].changes.len() > 1 && change < self.drafts.list[at].changes.len() {
                 let mut drafts = self.drafts.clone();
-                drafts.list[at].changes.remove(change);
+                let gone = drafts.list[at].changes.remove(change);
+                if parts_events(&gone, &drafts) {
+                    change += 1;
+                    continue;
+                }
                 match self.adopt(drafts) {
                     None => return false,
                     Some(true) => {}
@@ -110,6 +114,13 @@ impl Advisor<'_, '_> {
         }
         self.adopt(drafts)
     }
+}
+
+/// Whether a change is the split that events stand in: no pass may have them inside.
+fn parts_events(change: &Change, others: &Drafts) -> bool {
+    let event = |op: &Op| matches!(op, Op::SignalEvent { .. } | Op::WaitForEvent { .. });
+    let here = |other: &Change| matches!(other, Change::Insert { op, .. } if event(op)) && other.at() == change.at();
+    matches!(change, Change::SplitPass { .. }) && others.changes().any(here)
 }
 
 fn inserted(draft: &Draft, change: usize) -> Option<&Op> {

@@ -29,7 +29,7 @@ impl Spelling for Checked {
 }
 
 /// A name as it stands in a file.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     kdl::KdlValue::String(name.to_owned()).to_string()
 }
 

@@ -4,10 +4,11 @@
 //! is read again and checked to be silent.
 
 use super::Checked;
+use super::describe::quoted;
 use super::places::Spot;
 use super::text::Text;
 use crate::program::spell::{self, Spelling};
-use lockgate_sync::{Change, EventId, FenceId, Fix, HostStep, Op, Place, Step};
+use lockgate_sync::{Change, EventId, FenceId, Fix, HostStep, Op, Place, QueueKind, Step};
 use std::collections::BTreeMap;
 
 /// A changed text, and what could not be changed.
@@ -172,28 +173,42 @@ impl Checked {
         Ok(())
     }
 
-    /// A step goes before the next one, or behind the last one, of its queue or of the host: whatever stands
-    /// between belongs to others.
+    /// A step goes before the next one of its queue or of the host, or behind the last one if only steps of other
+    /// queues stand between. Else it stands where the model has it, in a block of its own.
     fn insert_step(&self, number: u32, step: &Step, text: &mut Text<'_>) -> Result<(), String> {
         let node = spell::step(self, step);
-        let same =
-            |at: &u32| self.program.steps.get(*at as usize).is_some_and(|other| owner(other) == owner(step));
-        if same(&number) {
+        let own = owner(step);
+        let owner_at = |at: u32| self.program.steps.get(at as usize).map(owner);
+        if owner_at(number) == Some(own) {
             text.insert_before(self.node(Place::Step(number))?, &node);
-        } else if let Some(before) = (0..number).rev().find(same) {
-            text.insert_after(self.node(Place::Step(before))?, &node);
-        } else if let Some(after) = (number..self.places.step_count()).find(same) {
-            text.insert_before(self.node(Place::Step(after))?, &node);
-        } else if matches!(step, Step::Host(_)) {
-            let root = match self.node(Place::Step(number)) {
-                Ok(next) => text.root(next),
-                Err(_) => return self.append(&format!("host {{ {node} }}"), text),
-            };
-            text.insert_before(root, &format!("host {{ {node} }}"));
-        } else {
-            return Err(format!("`{node}`: its queue has no other step"));
+            return Ok(());
+        }
+        let queue = |owner: Option<Owner>| matches!(owner, Some(Owner::Queue(_)));
+        let others = |at: &u32| queue(Some(own)) && queue(owner_at(*at));
+        let mut before = (0..number).rev();
+        let last = before.find(|at| owner_at(*at) == Some(own) || !others(at));
+        if let Some(last) = last.filter(|at| owner_at(*at) == Some(own)) {
+            text.insert_after(self.node(Place::Step(last))?, &node);
+            return Ok(());
+        }
+        let block = format!("{} {{ {node} }}", self.block_of(own));
+        let Ok(next) = self.node(Place::Step(number)) else { return self.append(&block, text) };
+        let root = text.root(next);
+        let before = number.checked_sub(1).and_then(|at| self.node(Place::Step(at)).ok());
+        match before.is_some_and(|before| text.root(before) == root) {
+            true => part(text, root, next, &block),
+            false => text.insert_before(root, &block),
         }
         Ok(())
+    }
+
+    /// What a step stands in at the top level.
+    fn block_of(&self, owner: Owner) -> String {
+        let Owner::Queue(queue) = owner else { return "host".into() };
+        let queue = queue as usize;
+        let gpu = self.program.queues.get(queue).is_some_and(|queue| queue.kind == QueueKind::Gpu);
+        let name = self.names.queues.get(queue).map_or("", String::as_str);
+        format!("{} {}", if gpu { "queue" } else { "io-queue" }, quoted(name))
     }
 
     fn append(&self, node: &str, text: &mut Text<'_>) -> Result<(), String> {
@@ -218,7 +233,9 @@ impl Checked {
             matches!(op, Op::UpdateFence { .. } | Op::Barrier(lockgate_sync::BarrierReach::Producer, _))
         };
         let attachments: Vec<usize> = text.children(pass, "attachment");
-        let mut begin = vec![format!("{} {{", text.head(pass))];
+        // The second half is a pass of its own, even where the first resumes another.
+        let head = text.head(pass).replace(" resuming=#true", "");
+        let mut begin = vec![format!("{head} {{")];
         for attachment in &attachments {
             begin.push(reload(text.node(*attachment)));
         }
@@ -263,16 +280,34 @@ fn reload(attachment: &str) -> String {
     node
 }
 
-/// Whose step it is: a queue's, or the host's.
-fn owner(step: &Step) -> Option<u32> {
+/// Ends a block of the top level before one of its nodes and begins it again, with another block in between.
+fn part(text: &mut Text<'_>, root: usize, at: usize, block: &str) {
+    let head = text.head(root).to_owned();
+    match (text.indent(root), text.indent(at)) {
+        (Some(indent), Some(_)) => {
+            text.insert_lines(at, &format!("{indent}}}\n{indent}{block}\n{indent}{head} {{\n"));
+        }
+        _ => text.insert_text(at, &format!("}}; {block}; {head} {{ ")),
+    }
+}
+
+/// Whose step it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Queue(u32),
+    Host,
+    Display,
+}
+
+fn owner(step: &Step) -> Owner {
     match step {
         Step::Commit { queue, .. }
         | Step::SignalEvent { queue, .. }
         | Step::WaitForEvent { queue, .. }
         | Step::EnqueueBarrier { queue }
         | Step::WaitForDrawable { queue, .. }
-        | Step::SignalDrawable { queue, .. } => Some(queue.0),
-        Step::Present { .. } => Some(u32::MAX),
-        Step::Host(_) => None,
+        | Step::SignalDrawable { queue, .. } => Owner::Queue(queue.0),
+        Step::Present { .. } => Owner::Display,
+        Step::Host(_) => Owner::Host,
     }
 }
