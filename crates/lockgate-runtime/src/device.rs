@@ -350,14 +350,12 @@ impl Shared {
 
     pub(crate) fn new_fence(&self, label: &str) -> FenceId {
         let mut state = self.state();
-        state.window.fences.push(label.to_owned());
-        FenceId(state.window.fences.len() as u32 - 1)
+        FenceId(state.window.fences.add(label))
     }
 
     pub(crate) fn new_event(&self, label: &str) -> EventId {
         let mut state = self.state();
-        state.window.events.push(label.to_owned());
-        EventId(state.window.events.len() as u32 - 1)
+        EventId(state.window.events.add(label))
     }
 
     pub(crate) fn drop_resource(&self, key: ResourceKey) {
@@ -442,7 +440,7 @@ impl Shared {
     fn find(&self, state: &mut State, commit: Option<(QueueId, &[Arc<CommandBufferContents>])>) -> bool {
         let State { engine, taken, findings, window, labels, .. } = state;
         engine.take_into(taken);
-        findings.report.misuse.extend_from_slice(&taken.misuse);
+        findings.keep(&taken.gaps, &taken.misuse, self.checking());
         if !self.checking() {
             return false;
         }
@@ -452,7 +450,6 @@ impl Shared {
         if taken.gaps.is_empty() && taken.misuse.is_empty() {
             return false;
         }
-        findings.report.gaps.extend_from_slice(&taken.gaps);
         let view = window.view(engine, self.descriptor.model, labels);
         findings.add(&taken.gaps, &taken.misuse, &view)
     }
@@ -613,7 +610,7 @@ impl State {
     /// Removes what was dropped before the oldest commit that is still in flight.
     fn reap(&mut self, completions: &Completions) {
         let oldest = completions.oldest();
-        let State { dropped, engine, users, .. } = self;
+        let State { dropped, engine, users, window, .. } = self;
         dropped.retain(|(after, what)| {
             if oldest.is_some_and(|oldest| oldest < *after) {
                 return true;
@@ -624,9 +621,13 @@ impl State {
                     engine.remove_memory(*id);
                     users.remove(id);
                 }
-                Dropped::Fence(id) => engine.remove_fence(*id),
+                Dropped::Fence(id) => {
+                    engine.remove_fence(*id);
+                    window.fences.remove(id.0);
+                }
                 Dropped::Event(id) => {
                     engine.remove_event(*id);
+                    window.events.remove(id.0);
                     completions.forget_event(*id);
                 }
             }

@@ -34,7 +34,7 @@ pub use argument_table::{ARGUMENTS_MAX, ArgumentTable, BindingKey};
 pub use backend::{Backend, CommandTiming, CommitReport, DeviceInfo, SizeAndAlign, StorageMode};
 pub use blit_encoder::BlitCommandEncoder;
 pub use buffer::{Buffer, BufferDescriptor};
-pub use checking::{CHECKING_VARIABLE, Checking, FINDINGS_MAX, Report, RuntimeFinding};
+pub use checking::{CHECKING_VARIABLE, Checking, FINDINGS_MAX, LISTED_MAX, Report, RuntimeFinding};
 pub use command_buffer::{CommandAllocator, CommandBuffer, RESIDENCY_SETS_MAX};
 pub use compute_encoder::{
     BufferLayout, ComputeCommandEncoder, ComputePassDescriptor, DispatchType, TextureOrigin,

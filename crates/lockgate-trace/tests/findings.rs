@@ -111,7 +111,8 @@ fn fixes_leave_no_hazard() {
 
 #[test]
 fn pages_of_rust_code_show_the_message_that_the_code_asserts() {
-    for code in [Code::AllocatorInUse, Code::IgnoredTimeout, Code::ResourceNotResident, Code::CommittedTwice] {
+    for code in [Code::AllocatorInUse, Code::IgnoredTimeout, Code::ResourceNotResident, Code::CommittedTwice]
+    {
         let page = findings::page(code);
         let program = block(page, "Program", "rust").expect("a program");
         let message = block(page, "Message", "text").expect("a message").trim_end();

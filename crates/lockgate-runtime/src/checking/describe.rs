@@ -1,6 +1,6 @@
 //! What things of a running program are called, and how a change is written in Rust.
 
-use super::window::{View, place};
+use super::window::{Labels, View, place};
 use crate::message::{Describe, Spot};
 use lockgate_sync::{
     Actor, Barrier, BarrierReach, Change, EventId, FenceId, HostStep, Op, Place, Program, ResourceId, Stages,
@@ -129,21 +129,21 @@ impl View<'_> {
     }
 
     fn fence(&self, fence: FenceId) -> String {
-        named(self.window.fences.get(fence.index()), self.window.fences.len(), fence.index(), "fence")
+        named(&self.window.fences, fence.0, "fence")
     }
 
     fn event(&self, event: EventId) -> String {
-        named(self.window.events.get(event.index()), self.window.events.len(), event.index(), "event")
+        named(&self.window.events, event.0, "event")
     }
 }
 
 /// What a fence or event is called in code: by its label, if that is a name, else by what it is.
-fn named(label: Option<&String>, known: usize, index: usize, kind: &str) -> String {
-    match label {
-        Some(label) if is_name(label) => label.clone(),
+fn named(labels: &Labels, number: u32, kind: &str) -> String {
+    match labels.get(number) {
+        Some(label) if is_name(label) => label.to_owned(),
         Some(_) => kind.to_owned(),
-        None if index == known => format!("new_{kind}"),
-        None => format!("new_{kind}_{}", index - known + 1),
+        None if number == labels.count() => format!("new_{kind}"),
+        None => format!("new_{kind}_{}", number - labels.count() + 1),
     }
 }
 

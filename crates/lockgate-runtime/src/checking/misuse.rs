@@ -5,9 +5,7 @@ use super::{RuntimeFinding, of_runtime};
 use lockgate_sync::{Code, CommitId, Misuse, Place};
 
 pub(super) fn finding(misuse: &Misuse, view: &View<'_>) -> RuntimeFinding {
-    let fence = |id: lockgate_sync::FenceId| {
-        view.window.fences.get(id.index()).map_or_else(|| id.0.to_string(), Clone::clone)
-    };
+    let fence = |id: lockgate_sync::FenceId| view.window.fences.get(id.0).unwrap_or_default().to_owned();
     let (code, sentence, at) = match misuse {
         Misuse::IntrapassStages { at, .. } => (
             Code::IntrapassStages,
@@ -29,8 +27,7 @@ pub(super) fn finding(misuse: &Misuse, view: &View<'_>) -> RuntimeFinding {
             (Code::FenceAcrossQueues, sentence, Some(*at))
         }
         Misuse::EventNeverSignaled { event, value } => {
-            let label =
-                view.window.events.get(event.index()).map_or_else(|| event.0.to_string(), Clone::clone);
+            let label = view.window.events.get(event.0).unwrap_or_default();
             let sentence = format!("nothing brings event `{label}` to {value}; the wait was given up");
             (Code::EventNeverSignaled, sentence, None)
         }

@@ -28,6 +28,8 @@ use window::View;
 pub const CHECKING_VARIABLE: &str = "LOCKGATE_CHECKING";
 /// So many different findings are told apart; what comes after them is only counted.
 pub const FINDINGS_MAX: usize = 1024;
+/// So many gaps and so many misuses are listed one by one in a [`Report`].
+pub const LISTED_MAX: usize = 65_536;
 /// What looking for one fix may cost, in operations that the engine takes.
 const BUDGET: u64 = 400_000;
 
@@ -143,9 +145,10 @@ pub struct Report {
     pub findings: Vec<RuntimeFinding>,
     /// Findings beyond [`FINDINGS_MAX`] different ones.
     pub more: u64,
-    /// Conflicting accesses that nothing orders, each time they were met, by what is bound: kernels may touch less.
+    /// Conflicting accesses that nothing orders, each time they were met, by what is bound: kernels may touch
+    /// less. At most [`LISTED_MAX`].
     pub gaps: Vec<Gap>,
-    /// Calls that mean nothing or cannot work.
+    /// Calls that mean nothing or cannot work, also while checking is off. At most [`LISTED_MAX`].
     pub misuse: Vec<Misuse>,
 }
 
@@ -183,6 +186,14 @@ impl Findings {
     pub(crate) fn take(&mut self) -> Report {
         self.known.values_mut().for_each(|place| *place = None);
         std::mem::take(&mut self.report)
+    }
+
+    /// Lists what the engine has found, as long as there is room.
+    pub(crate) fn keep(&mut self, gaps: &[Gap], misuse: &[Misuse], checking: bool) {
+        let Report { gaps: listed, misuse: told, .. } = &mut self.report;
+        let room = if checking { LISTED_MAX.saturating_sub(listed.len()) } else { 0 };
+        listed.extend(gaps.iter().take(room));
+        told.extend(misuse.iter().take(LISTED_MAX.saturating_sub(told.len())));
     }
 
     /// Turns what the engine has found into findings. Returns whether there is a hazard of error severity.

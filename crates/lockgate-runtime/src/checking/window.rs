@@ -10,7 +10,7 @@ use lockgate_sync::{
     QueueId, ResourceDescriptor, ResourceId, ResourceKind, Step,
 };
 use std::cell::OnceCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -28,8 +28,39 @@ pub(crate) struct Window {
     commits_before: u64,
     hosts_before: u64,
     pub(crate) queues: Vec<(String, QueueDescriptor)>,
-    pub(crate) fences: Vec<String>,
-    pub(crate) events: Vec<String>,
+    pub(crate) fences: Labels,
+    pub(crate) events: Labels,
+}
+
+/// What fences or events are called, by numbers that are never given twice, as long as they are there.
+#[derive(Default)]
+pub(crate) struct Labels {
+    next: u32,
+    named: BTreeMap<u32, String>,
+}
+
+impl Labels {
+    pub(crate) fn add(&mut self, label: &str) -> u32 {
+        if !label.is_empty() {
+            self.named.insert(self.next, label.to_owned());
+        }
+        self.next += 1;
+        self.next - 1
+    }
+
+    pub(crate) fn remove(&mut self, number: u32) {
+        self.named.remove(&number);
+    }
+
+    /// How many there have been.
+    pub(super) fn count(&self) -> u32 {
+        self.next
+    }
+
+    /// What one is called, empty if nobody said; nothing for a number that was not given yet.
+    pub(super) fn get(&self, number: u32) -> Option<&str> {
+        (number < self.next).then(|| self.named.get(&number).map_or("", String::as_str))
+    }
 }
 
 enum Entry {
@@ -113,8 +144,8 @@ impl<'a> View<'a> {
         let memories = program.resources.iter().map(|resource| resource.memory.0.saturating_add(1));
         program.memories = memories.filter(|count| *count < u32::MAX).max().unwrap_or(0);
         program.queues = self.window.queues.iter().map(|(_, queue)| *queue).collect();
-        program.fences = self.window.fences.len() as u32;
-        program.events = self.window.events.len() as u32;
+        program.fences = self.window.fences.count();
+        program.events = self.window.events.count();
         let steps = self.window.steps.iter().map(|entry| match entry {
             Entry::Other(step) => renumbered(step, self.window.commits_before),
             Entry::Commit { queue, buffers } => {
