@@ -9,7 +9,6 @@ use crate::backend::{Binding, BufferSpan};
 use crate::contents::CommandBufferContents;
 use crate::library::{BindingKind, ComputePipeline, ReflectedBinding};
 use lockgate_sync::{Access, AccessKind, Texels};
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Pipeline and table of a command buffer, kept from pass to pass so that the next pass need not bind again
@@ -26,7 +25,7 @@ pub(crate) struct Bound {
 }
 
 /// What a dispatch has captured.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Captured {
     /// Of the table, counted in changes; 0 without one.
     changes: u64,
@@ -35,7 +34,7 @@ pub(crate) struct Captured {
     /// Place of the pipeline in the contents.
     pub(crate) pipeline: u32,
     /// In the texts of the contents.
-    pub(crate) label: Range<u32>,
+    pub(crate) label: (u32, u32),
 }
 
 impl Bound {
@@ -91,9 +90,9 @@ impl Bound {
     }
 
     /// What was captured, if it still holds.
-    pub(crate) fn captured(&self) -> Option<&Captured> {
+    pub(crate) fn captured(&self) -> Option<Captured> {
         let changes = self.table.as_ref().map_or(0, ArgumentTable::changes);
-        self.captured.as_ref().filter(|captured| captured.changes == changes)
+        self.captured.filter(|captured| captured.changes == changes)
     }
 
     /// Writes the bindings of the pipeline as the table stands now. `checking` says whether the model is told of
@@ -102,10 +101,10 @@ impl Bound {
         &mut self,
         contents: &mut CommandBufferContents,
         checking: bool,
-    ) -> Result<(), String> {
+    ) -> Result<Captured, String> {
         self.captured = None;
         self.accesses.clear();
-        let Some(pipeline) = &self.pipeline else { return Ok(()) };
+        let Some(pipeline) = &self.pipeline else { return Err("a dispatch needs a pipeline".into()) };
         let arguments = self.table.as_ref().map(ArgumentTable::lock);
         let changes = self.table.as_ref().map_or(0, ArgumentTable::changes);
         let first = contents.bindings.len();
@@ -125,8 +124,9 @@ impl Bound {
         let bindings = (first as u32, (contents.bindings.len() - first) as u32);
         let place = contents.pipeline(pipeline);
         let label = contents.command_text(&self.groups, pipeline.label());
-        self.captured = Some(Captured { changes, bindings, pipeline: place, label });
-        Ok(())
+        let captured = Captured { changes, bindings, pipeline: place, label: (label.start, label.end) };
+        self.captured = Some(captured);
+        Ok(captured)
     }
 }
 

@@ -82,6 +82,8 @@ pub struct CommandBuffer {
     committed: AtomicBool,
     recording: bool,
     pub(crate) checking: bool,
+    /// Of the device.
+    pub(crate) max_threadgroups: u32,
     pub(crate) bound: Bound,
 }
 
@@ -106,6 +108,7 @@ impl Device {
             committed: AtomicBool::new(false),
             recording: false,
             checking: self.0.checking(),
+            max_threadgroups: self.info().max_threadgroups,
             bound: Bound::default(),
         }
     }

@@ -70,12 +70,13 @@ impl ComputeCommandEncoder<'_> {
         if !self.has_table {
             buffer.bound.set_table(None);
         }
-        if buffer.bound.captured().is_none()
-            && let Err(message) = buffer.bound.capture(&mut buffer.contents, buffer.checking)
-        {
-            return self.fail(message);
-        }
-        let Some(captured) = buffer.bound.captured().cloned() else { return };
+        let captured = match buffer.bound.captured() {
+            Some(captured) => captured,
+            None => match buffer.bound.capture(&mut buffer.contents, buffer.checking) {
+                Ok(captured) => captured,
+                Err(message) => return self.fail(message),
+            },
+        };
         let command = Command::Dispatch {
             pipeline: captured.pipeline,
             bindings: captured.bindings.0,
@@ -88,7 +89,7 @@ impl ComputeCommandEncoder<'_> {
         accesses.extend(reads);
         self.stages |= Stages::DISPATCH;
         buffer.contents.recording.command(&[Work::new(Stage::Dispatch, accesses)]);
-        buffer.contents.push_labeled(command, captured.label, origin);
+        buffer.contents.push_labeled(command, captured.label.0..captured.label.1, origin);
         accesses.truncate(kept);
     }
 
@@ -110,7 +111,7 @@ impl ComputeCommandEncoder<'_> {
             Grid::Threadgroups(size) => size,
             Grid::Indirect(_) => return Ok(()),
         };
-        let max = self.buffer.device.info().max_threadgroups;
+        let max = self.buffer.max_threadgroups;
         match threadgroups.iter().position(|count| *count > max) {
             None => Ok(()),
             Some(axis) => Err(format!(
