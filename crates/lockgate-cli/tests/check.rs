@@ -38,13 +38,17 @@ fn json(folder: &Folder, name: &str) -> Vec<Value> {
 #[test]
 fn exit_codes_say_what_was_found() {
     let spare = CLEAN.replace("{ dispatch read", "{ consumer-barrier; dispatch read");
-    let files = [("clean.kdl", CLEAN), ("racing.kdl", &racing()), ("spare.kdl", &spare), ("bad.kdl", "bufer A")];
+    let files =
+        [("clean.kdl", CLEAN), ("racing.kdl", &racing()), ("spare.kdl", &spare), ("bad.kdl", "bufer A")];
     let folder = Folder::with(&files);
     assert_eq!(folder.run(&["check", "clean.kdl"]), (Some(0), "nothing found\n".into(), String::new()));
     assert_eq!(folder.run(&["check", "racing.kdl"]).0, Some(1));
     let (code, out, _) = folder.run(&["check", "spare.kdl"]);
     assert_eq!(code, Some(0), "warnings are no errors: {out}");
-    assert!(out.starts_with("warning[barrier-spare]: `consumer-barrier after=all before=all` can go"), "{out}");
+    assert!(
+        out.starts_with("warning[barrier-spare]: `consumer-barrier after=all before=all` can go"),
+        "{out}"
+    );
     for arguments in [&["check", "none.kdl"][..], &["check", "bad.kdl"], &["fix", "bad.kdl"], &["check"]] {
         let (code, out, error) = folder.run(arguments);
         assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}");
@@ -79,7 +83,10 @@ fn json_has_every_pair_once() {
 #[test]
 fn the_schema_is_the_documented_one() {
     let document = include_str!("../../../docs/FINDINGS.md");
-    let folder = Folder::with(&[("a.kdl", &racing().replace("{ dispatch read", "{ consumer-barrier visibility=none; dispatch read"))]);
+    let folder = Folder::with(&[(
+        "a.kdl",
+        &racing().replace("{ dispatch read", "{ consumer-barrier visibility=none; dispatch read"),
+    )]);
     let mut keys = BTreeSet::new();
     json(&folder, "a.kdl").iter().for_each(|finding| collect(finding, &mut keys));
     let missing: Vec<&String> = keys.iter().filter(|key| !document.contains(&format!("`{key}`"))).collect();
@@ -111,12 +118,15 @@ fn annotations_are_a_line_each() {
 #[test]
 fn a_listing_is_the_file_with_findings_below_their_lines() {
     let text = racing();
-    let (code, out, _) =
-        Folder::with(&[("a.kdl", &text)]).run(&["check", "a.kdl", "--format", "listing"]);
-    let listed: Vec<&str> = out.lines().filter_map(|line| line.split_once(" | ")).map(|(_, line)| line).collect();
+    let (code, out, _) = Folder::with(&[("a.kdl", &text)]).run(&["check", "a.kdl", "--format", "listing"]);
+    let listed: Vec<&str> =
+        out.lines().filter_map(|line| line.split_once(" | ")).map(|(_, line)| line).collect();
     assert_eq!((code, listed), (Some(1), text.lines().collect()));
     let below = out.split_once("4 |").unwrap().1;
-    assert!(below.contains("  > error[read-after-write]") && below.ends_with("1 error; 1 fix closes 1 hazard\n"), "{out}");
+    assert!(
+        below.contains("  > error[read-after-write]") && below.ends_with("1 error; 1 fix closes 1 hazard\n"),
+        "{out}"
+    );
 }
 
 #[test]
@@ -155,7 +165,12 @@ fn a_fix_is_shown_written_and_enough() {
     let text = || std::fs::read_to_string(folder.path().join("a.kdl")).unwrap();
     let (code, shown, _) = folder.run(&["fix", "a.kdl", "--dry-run"]);
     assert_eq!((code, text()), (Some(0), racing()));
-    assert!(shown.contains("\n+    compute-pass two { consumer-barrier after=dispatch before=dispatch; dispatch read"), "{shown}");
+    assert!(
+        shown.contains(
+            "\n+    compute-pass two { consumer-barrier after=dispatch before=dispatch; dispatch read"
+        ),
+        "{shown}"
+    );
     assert!(shown.ends_with("then    nothing found\n"), "{shown}");
     let (code, written, _) = folder.run(&["fix", "a.kdl"]);
     assert_eq!(code, Some(0));
@@ -191,7 +206,9 @@ fn findings_are_explained() {
 #[test]
 fn a_broken_pipe_is_success() {
     let folder = Folder::with(&[("a.kdl", &passes(60))]);
-    for arguments in [&["check", "a.kdl", "--format", "json"][..], &["fix", "a.kdl", "--dry-run"], &["explain"]] {
+    for arguments in
+        [&["check", "a.kdl", "--format", "json"][..], &["fix", "a.kdl", "--dry-run"], &["explain"]]
+    {
         let mut child = folder.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         assert_eq!(child.wait().unwrap().code(), Some(0), "{arguments:?}");

@@ -111,7 +111,8 @@ fn fixes_leave_no_hazard() {
 
 #[test]
 fn pages_of_rust_code_show_the_message_that_the_code_asserts() {
-    for code in [Code::AllocatorInUse, Code::IgnoredTimeout, Code::ResourceNotResident, Code::CommittedTwice] {
+    for code in [Code::AllocatorInUse, Code::IgnoredTimeout, Code::ResourceNotResident, Code::CommittedTwice]
+    {
         let page = findings::page(code);
         let program = block(page, "Program", "rust").expect("a program");
         let message = block(page, "Message", "text").expect("a message").trim_end();
@@ -127,4 +128,30 @@ fn the_list_of_codes_is_the_documented_one() {
         let row = format!("| `{}` | {} | {} |", code.name(), code.severity().name(), findings::title(*code));
         assert!(document.contains(&row), "docs/FINDINGS.md lacks {row}");
     }
+}
+
+#[test]
+fn a_pass_that_is_split_twice_keeps_its_attachments() {
+    let draws = |a: &str, b: &str, c: &str| {
+        format!(
+            "texture T width=4 height=4 tracking=untracked\nbuffer X size=64 tracking=untracked\n\
+             buffer Y size=64 tracking=untracked\n\
+             queue main {{ command-buffer {{ render-pass one {{\n    attachment T load=clear store=dont-care\n    \
+             {a}\n    {b}\n    {c}\n}} }} }}\n"
+        )
+    };
+    let text = draws(
+        "draw first { fragment { writes X } }",
+        "draw second { vertex { reads X }; fragment { writes Y } }",
+        "draw third { vertex { reads Y } }",
+    );
+    let checked = check(Code::ReadAfterWrite, &text, None);
+    let repair = checked.repaired(checked.report().closing());
+    assert_eq!(repair.refused, [""; 0]);
+    let attachments: Vec<&str> = repair.text.lines().filter(|line| line.contains("attachment")).collect();
+    let middle = "    attachment T load=load";
+    let last = "    attachment T store=dont-care load=load";
+    assert_eq!(attachments, ["    attachment T load=clear store=store", middle, last], "{}", repair.text);
+    let after = check(Code::ReadAfterWrite, &repair.text, None);
+    assert!(!after.report().has_errors(), "{}\n{}", repair.text, after.text());
 }

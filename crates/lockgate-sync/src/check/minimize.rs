@@ -119,7 +119,8 @@ impl Advisor<'_, '_> {
 /// Whether a change is the split that events stand in: no pass may have them inside.
 fn parts_events(change: &Change, others: &Drafts) -> bool {
     let event = |op: &Op| matches!(op, Op::SignalEvent { .. } | Op::WaitForEvent { .. });
-    let here = |other: &Change| matches!(other, Change::Insert { op, .. } if event(op)) && other.at() == change.at();
+    let here =
+        |other: &Change| matches!(other, Change::Insert { op, .. } if event(op)) && other.at() == change.at();
     matches!(change, Change::SplitPass { .. }) && others.changes().any(here)
 }
 
