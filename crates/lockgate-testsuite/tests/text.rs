@@ -25,6 +25,25 @@ fn parsed(text: &str) -> Result<ProgramFile, String> {
     ProgramFile::parse("law.kdl", text, &NoFiles).map_err(|errors| format!("{errors}\nin\n{text}"))
 }
 
+/// The program as a file: of every second seed each node of the top level stands in one line.
+fn file_of(program: &Program, seed: u64) -> Result<ProgramFile, String> {
+    let text = write(program);
+    if seed.is_multiple_of(2) {
+        return parsed(&text);
+    }
+    let mut compact = String::new();
+    for (line, next) in text.lines().zip(text.lines().skip(1).chain([""])) {
+        compact.push_str(line.trim());
+        compact.push_str(match (line.ends_with('{'), next.starts_with([' ', '}'])) {
+            (true, _) => " ",
+            (false, true) if next.trim() == "}" => " ",
+            (false, true) => "; ",
+            (false, false) => "\n",
+        });
+    }
+    parsed(&compact)
+}
+
 fn hazards(checked: &Checked) -> usize {
     checked.report().findings.iter().filter(|finding| finding.code.is_hazard()).count()
 }
@@ -63,9 +82,9 @@ fn written<'a>(
     Ok((repair.text, file))
 }
 
-fn fixed_files_are_silent(program: &Program, _: u64) -> Result<(), String> {
+fn fixed_files_are_silent(program: &Program, seed: u64) -> Result<(), String> {
     let options = CheckOptions { spare: false, ..CheckOptions::default() };
-    let checked = parsed(&write(program))?.check(&options);
+    let checked = file_of(program, seed)?.check(&options);
     let (text, file) = written(&checked, checked.report().closing())?;
     let direct = checked.program().apply(checked.report().closing()).run().gaps.len();
     let left = hazards(&file.check(&CheckOptions { advice: false, ..options }));
@@ -82,9 +101,9 @@ fn files_with_fixes_are_silent() {
 
 /// What is removed is gone from the file, nothing else is, and no hazard opens.
 fn what_is_spare_is_gone(program: &Program, seed: u64) -> Result<(), String> {
-    let program = if seed.is_multiple_of(2) { synchronized(program, seed) } else { program.clone() };
+    let program = if seed.is_multiple_of(3) { synchronized(program, seed) } else { program.clone() };
     let options = CheckOptions { advice: false, ..CheckOptions::default() };
-    let checked = parsed(&write(&program))?.check(&options);
+    let checked = file_of(&program, seed)?.check(&options);
     let (text, file) = written(&checked, checked.report().removing())?;
     let direct = checked.program().apply(checked.report().removing());
     expect(write(&file.model().0) == write(&direct), || format!("another program:\n{text}"))?;
@@ -100,8 +119,8 @@ fn files_without_what_is_spare_do_the_same() {
 }
 
 /// Closing and removing at once, as `lockgate fix --remove-spare` does.
-fn both_together_are_silent(program: &Program, _: u64) -> Result<(), String> {
-    let checked = parsed(&write(program))?.check(&CheckOptions::default());
+fn both_together_are_silent(program: &Program, seed: u64) -> Result<(), String> {
+    let checked = file_of(program, seed)?.check(&CheckOptions::default());
     let report = checked.report();
     let (text, file) = written(&checked, report.closing().chain(report.removing()))?;
     let direct = checked.program().apply(report.closing().chain(report.removing())).run().gaps.len();

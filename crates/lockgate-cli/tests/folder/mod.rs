@@ -3,27 +3,27 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-pub struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    pub fn with(files: &[(&str, &str)]) -> Folder {
+    pub(crate) fn with(files: &[(&str, &str)]) -> Folder {
         let folder = tempfile::tempdir().unwrap();
         files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).unwrap());
         Folder(folder)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
         command.current_dir(self.path()).args(arguments);
         command
     }
 
     /// Exit code, standard output, standard error.
-    pub fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+    pub(crate) fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (status.code(), text(stdout), text(stderr))

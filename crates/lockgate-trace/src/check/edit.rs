@@ -9,7 +9,7 @@ use super::places::Spot;
 use super::text::Text;
 use crate::program::spell::{self, Spelling};
 use lockgate_sync::{Change, EventId, FenceId, Fix, HostStep, Op, Place, QueueKind, Step};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A changed text, and what could not be changed.
 ///
@@ -53,10 +53,15 @@ impl Checked {
             }
         }
         self.declare(new.into_keys(), &mut text);
-        for (place, changes) in at {
-            if let Err(why) = self.change_at(place, &changes, &mut text) {
-                refused.push(why);
-            }
+        let splits =
+            |changes: &[&Change]| changes.iter().any(|change| matches!(change, Change::SplitPass { .. }));
+        // The last split of a pass first: the others know then that another half follows.
+        let mut halved = BTreeSet::new();
+        for (place, changes) in at.iter().rev().filter(|(_, changes)| splits(changes)) {
+            refused.extend(self.split(*place, changes, &mut halved, &mut text).err());
+        }
+        for (place, changes) in at.iter().filter(|(_, changes)| !splits(changes)) {
+            refused.extend(self.change_at(*place, changes, &mut text).err());
         }
         Repair { text: text.finish(), refused }
     }
@@ -114,9 +119,6 @@ impl Checked {
         match place {
             Place::Step(step) => changes.iter().try_for_each(|change| self.change_step(step, change, text)),
             Place::Op { step, buffer, op } => {
-                if changes.iter().any(|change| matches!(change, Change::SplitPass { .. })) {
-                    return self.split(place, changes, text);
-                }
                 for change in changes {
                     match change {
                         Change::Insert { op: new, .. } => {
@@ -217,10 +219,21 @@ impl Checked {
         Ok(())
     }
 
-    /// Ends a pass and begins another with the same head: its commands keep their names.
-    fn split(&self, place: Place, changes: &[&Change], text: &mut Text<'_>) -> Result<(), String> {
+    /// Ends a pass and begins another with the same head: its commands keep their names. `halved` are passes that
+    /// are split further down.
+    fn split(
+        &self,
+        place: Place,
+        changes: &[&Change],
+        halved: &mut BTreeSet<usize>,
+        text: &mut Text<'_>,
+    ) -> Result<(), String> {
         let at = self.node(place)?;
         let pass = text.parent(at).ok_or("a pass that is split has no node")?;
+        if changes.iter().any(|change| matches!(change, Change::Replace { .. } | Change::Remove { .. })) {
+            return Err(format!("`{}`: a pass is split there", text.head(at)));
+        }
+        let last = halved.insert(pass);
         let written = |half: &dyn Fn(&Op) -> bool| -> Vec<String> {
             let inserted = changes.iter().filter_map(|change| match change {
                 Change::Insert { op, .. } if half(op) => Some(self.written(place, op)),
@@ -237,7 +250,7 @@ impl Checked {
         let head = text.head(pass).replace(" resuming=#true", "");
         let mut begin = vec![format!("{head} {{")];
         for attachment in &attachments {
-            begin.push(reload(text.node(*attachment)));
+            begin.push(reload(text.node(*attachment), last));
         }
         begin.extend(written(&|op| !first(op) && !between(op)));
         let mut nodes = written(&first);
@@ -272,10 +285,10 @@ impl Checked {
     }
 }
 
-/// An attachment of the second half: what the first has stored.
-fn reload(attachment: &str) -> String {
-    let words = attachment.split_whitespace().filter(|word| !word.starts_with("load="));
-    let mut node = words.collect::<Vec<_>>().join(" ");
+/// An attachment of a later part: it loads what the part before has stored, and if it is not the last it stores.
+fn reload(attachment: &str, last: bool) -> String {
+    let kept = |word: &&str| !word.starts_with("load=") && (last || !word.starts_with("store="));
+    let mut node = attachment.split_whitespace().filter(kept).collect::<Vec<_>>().join(" ");
     node.push_str(" load=load");
     node
 }

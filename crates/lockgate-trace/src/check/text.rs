@@ -211,13 +211,22 @@ impl<'a> Text<'a> {
         let Some(own) = self.nodes.get(&at) else { return };
         match own.properties.get(name) {
             Some(span) => self.edits.push((span.start, span.len(), format!("{name}={value}"))),
-            None => self.edits.push((own.entries_end, 0, format!(" {name}={value}"))),
+            // Before what is written behind the node.
+            None => {
+                let added = (own.entries_end, 0, format!(" {name}={value}"));
+                if !self.edits.contains(&added) {
+                    self.edits.insert(0, added);
+                }
+            }
         }
     }
 
     /// The text with all edits.
     pub(crate) fn finish(mut self) -> String {
-        self.edits.sort_by_key(|(at, ..)| *at);
+        // What is written before a node stands before what replaces it.
+        self.edits.sort_by_key(|(at, gone, _)| (*at, *gone > 0));
+        // Two edits may give one node the same property.
+        self.edits.dedup_by(|a, b| a.1 > 0 && a == b);
         let mut done = String::with_capacity(self.text.len() + 256);
         let mut read = 0;
         for (at, gone, comes) in &self.edits {
