@@ -195,7 +195,8 @@ fn long(quick: bool) {
 }
 
 pub fn run(quick: bool) {
-    beside(quick);
-    println!();
+    // Memory is told of the process, so the stream comes first.
     long(quick);
+    println!();
+    beside(quick);
 }
