@@ -111,7 +111,10 @@ fn overheads(rounds: usize) {
     let nothing = bench.device.new_compute_pipeline(&bench.library, "nothing").unwrap();
     println!("| what | us |");
     println!("|---|---|");
-    println!("| an empty dispatch, commit to done, on a warm queue | {:.2} |", bench.latency(&nothing, rounds));
+    println!(
+        "| an empty dispatch, commit to done, on a warm queue | {:.2} |",
+        bench.latency(&nothing, rounds)
+    );
     println!("| one dispatch of 64: record, commit, wait, on a warm queue | {:.2} |", per(one, 100) / 1000.0);
     println!(
         "| 10,000 dependent (tracked) dispatches in one command buffer, for each | {:.3} |",

@@ -2,8 +2,9 @@
 //! across machines.
 //!
 //! `cargo run --release --manifest-path bench/Cargo.toml -- [WHAT] [--quick]` where WHAT is `recording`,
-//! `engine`, `cpu` or `all`.
+//! `engine`, `check`, `cpu` or `all`.
 
+mod check;
 mod cpu;
 mod engine;
 mod measure;
@@ -13,11 +14,11 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let what = arguments.iter().find(|argument| !argument.starts_with("--")).map_or("all", String::as_str);
-    let runs: [(&str, fn(bool)); 3] =
-        [("recording", recording::run), ("engine", engine::run), ("cpu", cpu::run)];
+    let runs: [(&str, fn(bool)); 4] =
+        [("recording", recording::run), ("engine", engine::run), ("check", check::run), ("cpu", cpu::run)];
     let chosen: Vec<_> = runs.iter().filter(|(name, _)| what == "all" || what == *name).collect();
     if chosen.is_empty() {
-        eprintln!("there is no `{what}`: say recording, engine, cpu or all");
+        eprintln!("there is no `{what}`: say recording, engine, check, cpu or all");
         std::process::exit(2);
     }
     for (name, run) in chosen {

@@ -246,6 +246,12 @@ impl Device {
         self.0.backend.take_observation()
     }
 
+    /// How many accesses, intervals of sets and commits are remembered for orders to come: a figure for tests and
+    /// measurements, which does not grow with the length of a stream that the host follows.
+    pub fn remembered(&self) -> usize {
+        self.0.state().engine.remembered()
+    }
+
     /// What was committed since the last call, if [`DeviceDescriptor::tracing`] is on.
     pub fn take_trace(&self) -> Trace {
         let mut state = self.0.state();

@@ -16,6 +16,11 @@ use std::sync::Arc;
 
 /// So many commits are kept.
 const COMMITS_MAX: usize = 64;
+/// So many are kept however long they are: what the host lets run ahead, and one more.
+const COMMITS_MIN: usize = 4;
+/// So many operations are kept in more commits than that. Advice looks no further, and what is kept cannot be
+/// recorded over: a device that checks would record into memory that no cache knows.
+const OPERATIONS_MAX: usize = 8192;
 /// So many steps are kept between them.
 const STEPS_MAX: usize = 1024;
 
@@ -24,6 +29,8 @@ const STEPS_MAX: usize = 1024;
 pub(crate) struct Window {
     steps: VecDeque<Entry>,
     commits: usize,
+    /// Operations of all command buffers.
+    operations: usize,
     /// Commits and host steps that have left the window.
     commits_before: u64,
     hosts_before: u64,
@@ -68,9 +75,20 @@ enum Entry {
     Other(Step),
 }
 
+impl Entry {
+    fn operations(&self) -> usize {
+        match self {
+            Entry::Commit { buffers, .. } => buffers.iter().map(|buffer| buffer.recording.ops().len()).sum(),
+            Entry::Other(_) => 0,
+        }
+    }
+}
+
 impl Window {
     pub(crate) fn commit(&mut self, queue: QueueId, buffers: &[Arc<CommandBufferContents>]) {
-        self.steps.push_back(Entry::Commit { queue, buffers: buffers.to_vec() });
+        let entry = Entry::Commit { queue, buffers: buffers.to_vec() };
+        self.operations += entry.operations();
+        self.steps.push_back(entry);
         self.commits += 1;
         self.shorten();
     }
@@ -82,20 +100,29 @@ impl Window {
 
     /// The last commit was refused.
     pub(crate) fn take_back(&mut self) {
-        if let Some(Entry::Commit { .. }) = self.steps.pop_back() {
+        if let Some(entry @ Entry::Commit { .. }) = self.steps.pop_back() {
+            self.operations -= entry.operations();
             self.commits -= 1;
         }
     }
 
+    fn is_too_long(&self) -> bool {
+        let commits = if self.operations > OPERATIONS_MAX { COMMITS_MIN } else { COMMITS_MAX };
+        self.commits > commits || self.steps.len() > STEPS_MAX
+    }
+
     fn shorten(&mut self) {
-        while self.commits > COMMITS_MAX || self.steps.len() > STEPS_MAX {
-            match self.steps.pop_front() {
-                Some(Entry::Commit { .. }) => {
+        while self.is_too_long()
+            && let Some(entry) = self.steps.pop_front()
+        {
+            self.operations -= entry.operations();
+            match entry {
+                Entry::Commit { .. } => {
                     self.commits -= 1;
                     self.commits_before += 1;
                 }
-                Some(Entry::Other(Step::Host(_))) => self.hosts_before += 1,
-                _ => {}
+                Entry::Other(Step::Host(_)) => self.hosts_before += 1,
+                Entry::Other(_) => {}
             }
         }
     }
