@@ -143,7 +143,16 @@ impl<'a> Text<'a> {
                 let before = if self.text[..line_end].ends_with('\n') { "" } else { "\n" };
                 self.edits.push((line_end, 0, format!("{before}{indent}{node}\n")));
             }
-            None => self.edits.push((end, 0, format!("; {node}"))),
+            None => {
+                // Where the node itself goes, the new one takes its place.
+                let gone = self.edits.iter_mut().find(|(start, gone, comes)| {
+                    *gone > 0 && comes.is_empty() && *start <= own.range.start && end <= start + gone
+                });
+                match gone {
+                    Some(edit) => *edit = (own.range.start, own.range.len(), node.to_owned()),
+                    None => self.edits.push((end, 0, format!("; {node}"))),
+                }
+            }
         }
     }
 
@@ -188,13 +197,21 @@ impl<'a> Text<'a> {
         let rest = &self.text[end..];
         let separator = rest.len() - rest.trim_start_matches([' ', '\t', ';']).len();
         let end = end + separator;
+        let new =
+            self.edits.iter_mut().find(|(at, gone, new)| (*at, *gone) == (start, 0) && new.ends_with("; "));
+        if let Some((.., new)) = new {
+            // What was written before it in its line takes its place.
+            new.truncate(new.len() - 2);
+            self.edits.push((start, own.range.len(), String::new()));
+            return;
+        }
         let ends_line = self.text[end..].is_empty() || self.text[end..].starts_with('\n');
         match self.indent(start).filter(|_| ends_line) {
             Some(_) => {
                 let (start, end) = (self.line_start(start), (end + 1).min(self.text.len()));
                 self.edits.push((start, end - start, String::new()));
             }
-            None if rest.starts_with(';') || !ends_line && separator > 0 => {
+            None if rest[..separator].contains(';') => {
                 self.edits.push((start, end - start, String::new()));
             }
             None => {
@@ -262,6 +279,28 @@ mod tests {
         assert_eq!(with(|text, at| text.remove(at)), TEXT.replace("one a=1 ", ""));
         assert_eq!(with(|text, at| text.set(at, "a", "2")), TEXT.replace("a=1", "a=2"));
         assert_eq!(with(|text, at| text.set(at, "b", "2")), TEXT.replace("a=1", "a=1 b=2"));
+    }
+
+    #[test]
+    fn what_comes_takes_the_place_of_what_goes_in_a_line() {
+        let only = "one { x }";
+        let with = |text: &str, edit: fn(&mut Text<'_>, usize)| {
+            let mut edited = Text::new(text).expect("it is KDL");
+            edit(&mut edited, text.find('x').expect("it is there"));
+            edited.finish()
+        };
+        let after = |text: &mut Text<'_>, at| {
+            text.remove(at);
+            text.insert_after(at, "new");
+        };
+        let before = |text: &mut Text<'_>, at| {
+            text.insert_before(at, "new");
+            text.remove(at);
+        };
+        for text in [only, "one { a; x }", "one { x; b }"] {
+            assert_eq!(with(text, after), text.replace('x', "new"));
+            assert_eq!(with(text, before), text.replace('x', "new"));
+        }
     }
 
     #[test]
