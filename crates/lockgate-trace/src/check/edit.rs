@@ -1,7 +1,7 @@
 //! Fixes written back into the file: each change of the model as an edit of the text.
 //!
-//! What cannot be written is refused by name, never left out. Tested in `tests/check.rs`: a file that was fixed
-//! is read again and checked to be silent.
+//! What cannot be written is refused by name, never left out. Tested in `tests/text.rs` of `lockgate-testsuite`: a
+//! file that was fixed is read again and checked to be silent.
 
 use super::Checked;
 use super::describe::quoted;

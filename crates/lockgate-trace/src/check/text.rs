@@ -198,7 +198,7 @@ impl<'a> Text<'a> {
         let separator = rest.len() - rest.trim_start_matches([' ', '\t', ';']).len();
         let end = end + separator;
         let new =
-            self.edits.iter_mut().find(|(at, gone, new)| (*at, *gone) == (start, 0) && new.ends_with("; "));
+            self.edits.iter_mut().rfind(|(at, gone, new)| (*at, *gone) == (start, 0) && new.ends_with("; "));
         if let Some((.., new)) = new {
             // What was written before it in its line takes its place.
             new.truncate(new.len() - 2);
@@ -211,7 +211,7 @@ impl<'a> Text<'a> {
                 let (start, end) = (self.line_start(start), (end + 1).min(self.text.len()));
                 self.edits.push((start, end - start, String::new()));
             }
-            None if rest[..separator].contains(';') => {
+            None if rest[..separator].contains(';') || self.text[end..].starts_with("//") => {
                 self.edits.push((start, end - start, String::new()));
             }
             None => {
