@@ -303,6 +303,47 @@ fn spare_tracking() {
     let codes = codes(&program(true));
     assert_eq!(codes, [Code::BarrierSpare, Code::TrackingSpare], "either may go");
     assert_eq!(findings(&program(false)), []);
+    // Nobody contests it: no order that tracking could cost.
+    let alone = |kind: AccessKind, passes: usize| {
+        let pass = |lines: Lines, _| lines.compute().dispatch(&[Access::whole(X, kind)]);
+        let mut program = (0..passes).fold(lines(), pass).alone();
+        program.queues[0].hazard_tracking = true;
+        program.resources[0].tracked = true;
+        program
+    };
+    assert_eq!(findings(&alone(AccessKind::WRITE, 1)), []);
+    assert_eq!(findings(&alone(AccessKind::READ, 2)), []);
+    assert_eq!(findings(&alone(AccessKind::ATOMIC, 2)), [], "tracking alone fixes their order");
+}
+
+#[test]
+fn new_fences_and_events_have_the_next_numbers() {
+    let mut program = scene();
+    for queue in [MAIN, MAIN, MAIN, SIDE, MAIN] {
+        lines().compute().dispatch(&[write(X)]).on(&mut program, queue);
+    }
+    let report = check(&program, &CheckOptions::default());
+    let (mut fences, mut events) = (Vec::new(), Vec::new());
+    for change in report.fixes.iter().flat_map(|fix| &fix.changes) {
+        match change {
+            Change::Insert { op: Op::UpdateFence { fence, .. }, .. } => fences.push(fence.0),
+            Change::InsertStep { step: Step::SignalEvent { event, .. }, .. } => events.push(event.0),
+            _ => {}
+        }
+    }
+    assert_eq!((fences, events), (vec![2, 3], vec![2, 3]), "the program has two of each");
+}
+
+#[test]
+fn a_barrier_that_stands_in_for_tracking_makes_visible_what_that_would_have() {
+    let mut program = aliases(true);
+    program.queues[0].hazard_tracking = true;
+    (program.resources[1].tracked, program.resources[1].unit) = (true, true);
+    let first = lines().compute().dispatch(&[read(Y), write(X)]);
+    first.dispatch(&[read(X)]).dispatch(&[write(Y)]).on(&mut program, MAIN);
+    let report = check(&program, &CheckOptions::default());
+    assert_eq!(report.closing().count(), 2);
+    assert_eq!(program.apply(report.closing()).run().gaps, []);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::candidate::{Candidate, Class, Key, Proposer, merged};
 use super::change::{Change, Fix};
 use super::finding::{Omission, Report};
 use super::layout::{Layout, Spot};
+use super::renumber::renumber;
 use super::trial::{GAP_COST, GapKey, Open, Trial, Trials};
 use crate::History;
 use std::collections::{BTreeMap, BTreeSet};
@@ -319,7 +320,9 @@ impl Advisor<'_, '_> {
         self.drafts.list = kept;
     }
 
-    fn write(self, keys: &[GapKey], report: &mut Report) -> Vec<Change> {
+    fn write(mut self, keys: &[GapKey], report: &mut Report) -> Vec<Change> {
+        let program = self.trials.layout.program;
+        renumber(program, self.drafts.list.iter_mut().flat_map(|draft| &mut draft.changes));
         let changes = self.drafts.changes().cloned().collect();
         let mut findings: BTreeMap<GapKey, Vec<u32>> = BTreeMap::new();
         for (number, key) in (0u32..).zip(keys) {

@@ -116,8 +116,13 @@ impl<'a> Proposer<'a> {
         }
     }
 
+    /// A barrier that is new. Where it stands in for an order that tracking would have given, it must make visible
+    /// through aliases what that would have; what is too much goes in the end.
     fn barrier(&self, open: &Open) -> Barrier {
-        let visibility = self.visibility(open);
+        let mut visibility = self.visibility(open);
+        if self.layout.program.model.strict_alias_visibility && !visibility.is_empty() {
+            visibility |= VisibilityOptions::RESOURCE_ALIAS;
+        }
         Barrier { after: open.a.stage.mask(), before: open.b.stage.mask(), visibility }
     }
 

@@ -20,7 +20,9 @@ mod narrow;
 mod near;
 mod place;
 mod portability;
+mod renumber;
 mod spare;
+mod tracking;
 mod trial;
 mod waits;
 

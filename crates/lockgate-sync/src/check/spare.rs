@@ -16,12 +16,16 @@ use super::finding::{Finding, Omission, Report, Sides, Subject};
 use super::layout::{Layout, SyncAt};
 use super::narrow::{bits, sides, without};
 use super::place::Place;
+use super::tracking::is_contested;
 use super::trial::{Outcome, Trials};
 use crate::{
     BarrierReach, EventId, History, HostStep, Op, Program, QueueKind, ResourceId, Stage, Stages, Step,
     VisibilityOptions,
 };
 use std::collections::BTreeSet;
+
+/// So many comparisons of two accesses cost as much as one operation that the engine takes.
+const COMPARISONS: u64 = 32;
 
 /// The search for what could go.
 struct Search<'a, 't> {
@@ -245,6 +249,10 @@ impl Search<'_, '_> {
                 continue;
             }
             let resource = ResourceId(number);
+            let budget = &mut self.trials.budget;
+            if !is_contested(&self.trials.layout, resource, |cost| budget.spend(cost / COMPARISONS + 1))? {
+                continue;
+            }
             let change = Change::Track { resource, tracked: false };
             if self.same_with(&[change])? {
                 report.findings.push(Finding::new(Code::TrackingSpare, Subject::Resource(resource)));
