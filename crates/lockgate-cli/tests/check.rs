@@ -248,6 +248,6 @@ fn a_hundred_thousand_commands_take_seconds() {
     let start = Instant::now();
     let (code, out, error) = folder.run(&["check", "a.kdl"]);
     assert_eq!((code, error.as_str()), (Some(0), ""), "{out}");
-    assert!(out.contains("note[tracking-spare]: ") && out.ends_with("\n1 note\n"), "{out}");
+    assert!(out.starts_with("nothing found\n"), "{out}");
     assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
 }
