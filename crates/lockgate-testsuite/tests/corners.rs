@@ -3,7 +3,7 @@
 use lockgate_sync::{
     Access, AccessKind, Actor, Barrier, BarrierReach, EventId, FenceId, Hazard, HazardTrackingMode, HostStep,
     PassDescriptor, PassKind, Program, QueueDescriptor, QueueId, QueueKind, Recording, ResourceId, Run,
-    Stage, Stages, VertexId, VertexKind, VisibilityOptions, Work,
+    Stage, Stages, Step, VertexId, VertexKind, VisibilityOptions, Work,
 };
 use lockgate_testsuite::oracle::{Oracle, OracleGap};
 use lockgate_testsuite::print::to_text;
@@ -169,6 +169,24 @@ fn a_signal_without_effect_could_have_been_the_first() {
 }
 
 /// Under switch A2, with update and wait in the first passes of their queues.
+#[test]
+fn a_signal_that_raises_only_its_producer_could_have_been_the_first() {
+    let mut program = untracked();
+    let first = buffer(|recording| {
+        pass(recording, &[write(A)]);
+        recording.signal_event(EVENT, 2);
+    });
+    let second = buffer(|recording| {
+        recording.signal_event(EVENT, 1);
+        recording.signal_event(EVENT, 2);
+    });
+    program.commit(MAIN, vec![first, second]);
+    program.steps.push(Step::WaitForEvent { queue: SIDE, event: EVENT, value: 2 });
+    program.commit(SIDE, vec![buffer(|recording| pass(recording, &[read(A)]))]);
+    assert_eq!(Oracle::new(&program).gaps().len(), 1);
+    assert_eq!(program.run().gaps.len(), 1, "the second command buffer may pass the first");
+}
+
 #[test]
 fn a_fence_reaches_the_first_pass_of_another_queue() {
     let mut program = untracked();

@@ -301,3 +301,34 @@ impl<'a> View<'a> {
 pub(super) fn place(at: &'static Location<'static>) -> String {
     format!("{}:{}", at.file(), at.line())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockgate_sync::PassDescriptor;
+
+    fn committed(window: &mut Window, operations: usize) {
+        let mut contents = CommandBufferContents::default();
+        for _ in 0..operations / 2 {
+            contents.recording.begin_pass(PassDescriptor::compute());
+            contents.recording.end_pass();
+        }
+        window.commit(QueueId(0), &[Arc::new(contents)]);
+    }
+
+    #[test]
+    fn long_commits_leave_sooner_than_short_ones() {
+        let mut window = Window::default();
+        (0..COMMITS_MAX + 3).for_each(|_| committed(&mut window, 2));
+        assert_eq!((window.commits, window.commits_before), (COMMITS_MAX, 3));
+        (0..COMMITS_MIN + 1).for_each(|_| committed(&mut window, OPERATIONS_MAX));
+        assert_eq!((window.commits, window.operations), (COMMITS_MIN, COMMITS_MIN * OPERATIONS_MAX));
+        window.take_back();
+        assert_eq!(
+            (window.commits, window.operations),
+            (COMMITS_MIN - 1, (COMMITS_MIN - 1) * OPERATIONS_MAX)
+        );
+        committed(&mut window, 2);
+        assert_eq!(window.commits, COMMITS_MIN);
+    }
+}

@@ -38,14 +38,13 @@ pub(crate) fn renumber<'c>(program: &Program, changes: impl IntoIterator<Item = 
                 Op::SignalEvent { event: id, .. } | Op::WaitForEvent { event: id, .. } => event(id),
                 _ => {}
             },
-            Change::InsertStep { step, .. } => match step {
-                Step::SignalEvent { event: id, .. }
-                | Step::WaitForEvent { event: id, .. }
-                | Step::Host(
-                    HostStep::SignalEvent { event: id, .. } | HostStep::WaitForEvent { event: id, .. },
-                ) => event(id),
-                _ => {}
-            },
+            Change::InsertStep {
+                step:
+                    Step::SignalEvent { event: id, .. }
+                    | Step::WaitForEvent { event: id, .. }
+                    | Step::Host(HostStep::SignalEvent { event: id, .. } | HostStep::WaitForEvent { event: id, .. }),
+                ..
+            } => event(id),
             _ => {}
         }
     }

@@ -39,11 +39,11 @@ pub(crate) struct EventState {
 
 impl EventState {
     fn push(&mut self, signal: Signal) {
-        // A6: the value never falls. A later signal of the same producer that does not raise it releases nobody.
-        let same = self.signals.last().is_some_and(|last| last.producer == signal.producer);
-        let raises = signal.value > self.value;
+        // A6: the value never falls. A signal releases nobody if its producer has signaled as much before; what
+        // others have signaled may come later than this one.
+        let spent = |last: &Signal| last.producer == signal.producer && last.value >= signal.value;
         self.value = self.value.max(signal.value);
-        if same && !raises {
+        if self.signals.last().is_some_and(spent) {
             return;
         }
         self.signals.push(signal);
