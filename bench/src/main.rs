@@ -10,11 +10,14 @@ mod engine;
 mod measure;
 mod recording;
 
+/// What is measured; `true` for a quick run.
+type Subject = (&'static str, fn(bool));
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let what = arguments.iter().find(|argument| !argument.starts_with("--")).map_or("all", String::as_str);
-    let runs: [(&str, fn(bool)); 4] =
+    let runs: [Subject; 4] =
         [("recording", recording::run), ("engine", engine::run), ("check", check::run), ("cpu", cpu::run)];
     let chosen: Vec<_> = runs.iter().filter(|(name, _)| what == "all" || what == *name).collect();
     if chosen.is_empty() {
