@@ -132,9 +132,9 @@ fn no_fix_is_too_much(program: &Program, _: u64) -> Result<(), String> {
 
 #[test]
 fn fixes_are_minimal() {
-    check(200, &Shape::default(), no_fix_is_too_much);
-    check(200, &Shape::barriers(), no_fix_is_too_much);
-    check(100, &Shape::events(), no_fix_is_too_much);
+    check(800, &Shape::default(), no_fix_is_too_much);
+    check(800, &Shape::barriers(), no_fix_is_too_much);
+    check(400, &Shape::events(), no_fix_is_too_much);
 }
 
 /// What one change of one operation does: nothing that the oracle could tell, something, or the order of arrival
@@ -212,9 +212,9 @@ fn what_stays_is_needed(program: &Program, seed: u64) -> Result<(), String> {
 
 #[test]
 fn operations_that_are_not_spare_are_needed() {
-    check(150, &Shape::default(), what_stays_is_needed);
-    check(150, &Shape::barriers(), what_stays_is_needed);
-    check(50, &Shape::events(), what_stays_is_needed);
+    check(600, &Shape::default(), what_stays_is_needed);
+    check(600, &Shape::barriers(), what_stays_is_needed);
+    check(200, &Shape::events(), what_stays_is_needed);
 }
 
 /// Each stage that is called too much can go alone, and all that is proposed can go together.
@@ -245,8 +245,8 @@ fn surplus_stages_can_go(program: &Program, seed: u64) -> Result<(), String> {
 
 #[test]
 fn stages_that_are_called_too_much_can_go() {
-    check(150, &Shape::default(), surplus_stages_can_go);
-    check(150, &Shape::barriers(), surplus_stages_can_go);
+    check(600, &Shape::default(), surplus_stages_can_go);
+    check(600, &Shape::barriers(), surplus_stages_can_go);
 }
 
 /// Every change that takes one operation inside a command buffer away.
@@ -303,9 +303,9 @@ fn what_is_spare_can_go(program: &Program, _: u64) -> Result<(), String> {
 
 #[test]
 fn spare_operations_can_go() {
-    check(200, &Shape::default(), what_is_spare_can_go);
-    check(200, &Shape::barriers(), what_is_spare_can_go);
-    check(100, &Shape::events(), what_is_spare_can_go);
+    check(800, &Shape::default(), what_is_spare_can_go);
+    check(800, &Shape::barriers(), what_is_spare_can_go);
+    check(400, &Shape::events(), what_is_spare_can_go);
 }
 
 /// What no gap survives: everything before everything, visible everywhere. A narrower barrier may stand in for an
@@ -428,10 +428,10 @@ fn more_order_adds_no_hazard(program: &Program, seed: u64) -> Result<(), String>
 
 #[test]
 fn more_synchronization_adds_no_hazard() {
-    check(1_000, &Shape { io: 0, ..Shape::default() }, more_order_adds_no_hazard);
-    check(500, &Shape::barriers(), more_order_adds_no_hazard);
-    check(500, &Shape { io: 0, ..Shape::events() }, more_order_adds_no_hazard);
-    check(500, &Shape::tracked(), more_order_adds_no_hazard);
+    check(4_000, &Shape { io: 0, ..Shape::default() }, more_order_adds_no_hazard);
+    check(2_000, &Shape::barriers(), more_order_adds_no_hazard);
+    check(2_000, &Shape { io: 0, ..Shape::events() }, more_order_adds_no_hazard);
+    check(2_000, &Shape::tracked(), more_order_adds_no_hazard);
 }
 
 /// Passes that all write one buffer and that nothing orders.
@@ -471,8 +471,8 @@ fn what_is_too_much_is_told() {
 
 #[test]
 fn fixes_leave_no_gap() {
-    check(300, &Shape::default(), applying_the_fixes_leaves_nothing);
-    check(300, &Shape::barriers(), applying_the_fixes_leaves_nothing);
-    check(200, &Shape::events(), applying_the_fixes_leaves_nothing);
-    check(100, &Shape::tracked(), applying_the_fixes_leaves_nothing);
+    check(1_200, &Shape::default(), applying_the_fixes_leaves_nothing);
+    check(1_200, &Shape::barriers(), applying_the_fixes_leaves_nothing);
+    check(800, &Shape::events(), applying_the_fixes_leaves_nothing);
+    check(400, &Shape::tracked(), applying_the_fixes_leaves_nothing);
 }
