@@ -231,6 +231,37 @@ fn kernels_that_share_a_binding_and_no_byte_are_silent() {
 }
 
 #[test]
+fn a_certain_hazard_is_told_although_a_possible_one_was() {
+    let device = device(Checking::Collect);
+    let a = untracked(&device, "a");
+    let library = device
+        .new_library(
+            "@group(0) @binding(0) var<storage, read_write> data: array<u32>;
+             @compute @workgroup_size(1) fn some(@builtin(global_invocation_id) id: vec3u) { data[data[0] % 16u] = 3u; }
+             @compute @workgroup_size(1) fn all(@builtin(global_invocation_id) id: vec3u) { data[id.x] = 1u; }",
+        )
+        .unwrap();
+    let queue = device.new_command_queue(&Default::default()).unwrap();
+    let table = device.new_argument_table();
+    table.set_buffer("data", &a);
+    for name in ["some", "all"] {
+        let kernel = device.new_compute_pipeline(&library, name).unwrap();
+        let commands = pass(&device, "", |encoder| {
+            encoder.set_argument_table(&table);
+            encoder.set_compute_pipeline(&kernel);
+            for _ in 0..2 {
+                encoder.dispatch_threads([16, 1, 1]);
+            }
+        });
+        queue.commit(&[&commands]).unwrap().wait_until_completed().unwrap();
+    }
+    let report = device.take_report();
+    let severities: Vec<&str> = report.findings.iter().map(|finding| finding.severity.name()).collect();
+    assert!(severities.contains(&"error"), "{report}");
+    assert_eq!(severities.len(), 2, "{report}");
+}
+
+#[test]
 fn checking_that_is_off_finds_nothing() {
     let device = device(Checking::Off);
     let a = untracked(&device, "a");

@@ -203,26 +203,22 @@ impl Findings {
         for gap in gaps {
             let origins = view.origins(gap);
             let code = view.code(gap);
-            let key = key(code, &origins, &view.label(gap.later.access.resource));
             let grade = view.grade(&view.local_gap(gap));
-            if grade == Grade::Dismissed {
-                continue;
-            }
-            let possible = grade == Grade::Possible;
-            grave |= !possible;
+            let severity = match grade {
+                Grade::Dismissed => continue,
+                Grade::Possible => Severity::Warning,
+                Grade::Declared | Grade::Proven | Grade::Observed => code.severity(),
+            };
+            grave |= severity == Severity::Error;
+            // What is only possible once may be certain the next time: these are two findings.
+            let name = format!("{} {}", severity.name(), view.label(gap.later.access.resource));
+            let key = key(code, &origins, &name);
             if self.count(&key, 1) {
                 continue;
             }
             let checked = advice.get_or_insert_with(|| view.check());
             let message = view.message(gap, grade, checked);
-            let finding = RuntimeFinding {
-                code,
-                severity: if possible { Severity::Warning } else { code.severity() },
-                message,
-                gap: Some(*gap),
-                origins,
-                count: 1,
-            };
+            let finding = RuntimeFinding { code, severity, message, gap: Some(*gap), origins, count: 1 };
             self.push(key, finding);
         }
         for misuse in misuse {
