@@ -2,21 +2,12 @@
 //!
 //! Vulkan's validation layer is not in the comparison: there is no Vulkan device yet that could run the same stream.
 
-use crate::measure::{medians, per, ratio};
+use crate::measure::{MIX, medians, per, ratio};
 use lockgate::null::NullBackend;
 use lockgate::*;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-
-const KERNEL: &str = "
-@group(0) @binding(0) var<storage, read_write> a: array<u32>;
-@group(0) @binding(1) var<storage, read> b: array<u32>;
-@group(0) @binding(2) var<storage, read> c: array<u32>;
-@group(0) @binding(3) var<storage, read> d: array<u32>;
-@compute @workgroup_size(64) fn mix(@builtin(global_invocation_id) id: vec3u) {
-    a[id.x] = b[id.x] + c[id.x] + d[id.x];
-}";
 
 /// Dispatches of a pass. Each writes a buffer of its own and reads three that the pass before has written.
 const PASS: usize = 10;
@@ -40,7 +31,7 @@ impl Stream {
     fn new(checking: Checking) -> Stream {
         let descriptor = DeviceDescriptor { checking, ..Default::default() };
         let device = Device::new(Box::new(NullBackend::default()), descriptor);
-        let library = device.new_library(KERNEL).expect("the kernel is valid");
+        let library = device.new_library(MIX).expect("the kernel is valid");
         let pipeline =
             device.new_compute_pipeline(&library, "mix").expect("the null device takes everything");
         let hazard_tracking_mode = HazardTrackingMode::Untracked;

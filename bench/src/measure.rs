@@ -2,6 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+/// A kernel with four buffers, for what is never run.
+pub const MIX: &str = "
+@group(0) @binding(0) var<storage, read_write> a: array<u32>;
+@group(0) @binding(1) var<storage, read> b: array<u32>;
+@group(0) @binding(2) var<storage, read> c: array<u32>;
+@group(0) @binding(3) var<storage, read> d: array<u32>;
+@compute @workgroup_size(64) fn mix(@builtin(global_invocation_id) id: vec3u) {
+    a[id.x] = b[id.x] + c[id.x] + d[id.x];
+}";
+
 /// Runs all subjects in turn, `rounds` times, after one round to warm up, and returns the median of each.
 pub fn medians<const N: usize>(rounds: usize, mut subjects: [&mut dyn FnMut(); N]) -> [Duration; N] {
     let mut times: [Vec<Duration>; N] = std::array::from_fn(|_| Vec::new());

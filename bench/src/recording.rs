@@ -1,17 +1,8 @@
 //! What recording a dispatch costs, beside writing the same bytes into a vector.
 
-use crate::measure::{medians, per, ratio};
+use crate::measure::{MIX, medians, per, ratio};
 use lockgate::*;
 use std::hint::black_box;
-
-const KERNEL: &str = "
-@group(0) @binding(0) var<storage, read_write> a: array<u32>;
-@group(0) @binding(1) var<storage, read> b: array<u32>;
-@group(0) @binding(2) var<storage, read> c: array<u32>;
-@group(0) @binding(3) var<storage, read> d: array<u32>;
-@compute @workgroup_size(64) fn mix(@builtin(global_invocation_id) id: vec3u) {
-    a[id.x] = b[id.x] + c[id.x] + d[id.x];
-}";
 
 /// The bytes of a dispatch with four buffers and of a barrier, as a C header would lay them out.
 #[derive(Clone, Copy)]
@@ -27,7 +18,7 @@ pub fn run(quick: bool) {
     let count = if quick { 2_000 } else { 20_000 };
     let rounds = if quick { 5 } else { 31 };
     let device = Device::null();
-    let library = device.new_library(KERNEL).expect("the kernel is valid");
+    let library = device.new_library(MIX).expect("the kernel is valid");
     let pipeline = device.new_compute_pipeline(&library, "mix").expect("the null device takes everything");
     let buffers: Vec<Buffer> = (0..5)
         .map(|_| {

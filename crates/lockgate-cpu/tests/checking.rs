@@ -261,6 +261,19 @@ fn a_certain_hazard_is_told_although_a_possible_one_was() {
     assert_eq!(severities.len(), 2, "{report}");
 }
 
+/// The environment of a process is read when a device is opened, so another process shows it.
+#[test]
+fn the_environment_overrides_what_a_device_is_opened_with() {
+    let passes = |mode: &str| {
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", "checking_that_is_off_finds_nothing"]).env(CHECKING_VARIABLE, mode);
+        again.output().unwrap().status.success()
+    };
+    assert!(passes("off"));
+    assert!(passes("a word that is none"), "then it is as the program says");
+    assert!(!passes("collect") && !passes("deny"), "the device checks although it was opened with Off");
+}
+
 #[test]
 fn checking_that_is_off_finds_nothing() {
     let device = device(Checking::Off);

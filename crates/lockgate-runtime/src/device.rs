@@ -468,7 +468,7 @@ impl Shared {
         self.unlock(state);
         let message = match untold.as_slice() {
             [] => "the commit was refused: it has hazards that were told before".to_owned(),
-            list => format!("the commit was refused: {} hazards\n{}", list.len(), list.join("\n")),
+            list => format!("the commit was refused:\n{}", list.join("\n")),
         };
         Error::new(ErrorKind::Denied, message)
     }

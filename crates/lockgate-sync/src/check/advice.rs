@@ -5,7 +5,7 @@
 //! without asking, and the run afterwards tells what is left. Deliberately absent: what the candidates are
 //! (`candidate.rs`), and taking away what is too much in the end (`minimize.rs`).
 
-use super::candidate::{Candidate, Class, Key, Proposer, merged};
+use super::candidate::{Candidate, Class, Key, Proposer, join_alike, merged};
 use super::change::{Change, Fix};
 use super::finding::{Omission, Report};
 use super::layout::{Layout, Spot};
@@ -322,6 +322,7 @@ impl Advisor<'_, '_> {
 
     fn write(mut self, keys: &[GapKey], report: &mut Report) -> Vec<Change> {
         let program = self.trials.layout.program;
+        self.drafts.list.iter_mut().for_each(|draft| join_alike(&mut draft.changes));
         renumber(program, self.drafts.list.iter_mut().flat_map(|draft| &mut draft.changes));
         let changes = self.drafts.changes().cloned().collect();
         let mut findings: BTreeMap<GapKey, Vec<u32>> = BTreeMap::new();

@@ -465,6 +465,29 @@ fn merge(old: &Change, new: &Change) -> Option<Change> {
     }
 }
 
+/// Makes one of barriers at one place that differ in one side only: together they order exactly as much.
+pub(crate) fn join_alike(changes: &mut Vec<Change>) {
+    let mut kept: Vec<Change> = Vec::with_capacity(changes.len());
+    for change in changes.drain(..) {
+        let same = kept.iter_mut().find_map(|other| match (other, &change) {
+            (
+                Change::Insert { at, op: Op::Barrier(reach, own) },
+                Change::Insert { at: here, op: Op::Barrier(of, more) },
+            ) if at == here && reach == of && alike(own, more) => Some((own, more)),
+            _ => None,
+        });
+        match same {
+            Some((own, more)) => *own = joined(own, more),
+            None => kept.push(change),
+        }
+    }
+    *changes = kept;
+}
+
+fn alike(a: &Barrier, b: &Barrier) -> bool {
+    a.visibility == b.visibility && (a.after == b.after || a.before == b.before)
+}
+
 fn joined(a: &Barrier, b: &Barrier) -> Barrier {
     Barrier { after: a.after | b.after, before: a.before | b.before, visibility: a.visibility | b.visibility }
 }
