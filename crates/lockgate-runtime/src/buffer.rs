@@ -1,8 +1,9 @@
 //! Buffers, and the host's way into them, which never races the device.
 
 use crate::backend::{Native, StorageMode};
-use crate::device::{Device, ResourceKey, Shared};
+use crate::device::{Device, ResourceKey};
 use crate::heap::{Aliasable, HeapInner};
+use crate::shared::Shared;
 use crate::{Error, ErrorKind, Result};
 use bytemuck::Pod;
 use lockgate_sync::{Access, AccessKind, HazardTrackingMode, MemoryId, ResourceDescriptor, ResourceKind};

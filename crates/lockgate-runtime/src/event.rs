@@ -1,7 +1,8 @@
 //! Fences, events and shared events.
 
 use crate::completion::{Callback, Events};
-use crate::device::{Device, Shared, callback_thread};
+use crate::device::Device;
+use crate::shared::{Shared, callback_thread};
 use lockgate_sync::{EventId, FenceId, HostStep, Step};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;

@@ -2,7 +2,8 @@
 
 use crate::backend::{Native, StorageMode};
 use crate::buffer::{Buffer, BufferDescriptor, BufferInner, Place, check_size};
-use crate::device::{Device, Shared};
+use crate::device::Device;
+use crate::shared::Shared;
 use crate::texture::{Texture, TextureDescriptor};
 use crate::{Error, ErrorKind, Result};
 use lockgate_sync::{HazardTrackingMode, MemoryId, ResourceDescriptor, ResourceKind};

@@ -28,6 +28,7 @@ mod observe;
 mod queue;
 mod residency;
 mod sampler;
+mod shared;
 mod texture;
 
 pub use argument_table::{ARGUMENTS_MAX, ArgumentTable, BindingKey};

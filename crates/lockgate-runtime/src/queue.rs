@@ -3,7 +3,8 @@
 use crate::backend::{CommandTiming, CommitReport};
 use crate::command_buffer::{CommandBuffer, RESIDENCY_SETS_MAX};
 use crate::completion::{CommitState, Events};
-use crate::device::{Device, Shared};
+use crate::device::Device;
+use crate::shared::Shared;
 use crate::{CommandBufferContents, Error, ErrorKind, Event, ResidencySet, Result};
 use lockgate_sync::{Code, CommitId, QueueId, QueueKind, Step};
 use std::panic::Location;

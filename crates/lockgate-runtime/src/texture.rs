@@ -2,7 +2,8 @@
 
 use crate::backend::{Native, SizeAndAlign, StorageMode, TextureSpan, TextureViewSpan};
 use crate::buffer::{Place, check_size};
-use crate::device::{Device, ResourceKey, Shared};
+use crate::device::{Device, ResourceKey};
+use crate::shared::Shared;
 use crate::{Error, PixelFormat, Result};
 use lockgate_sync::{
     Access, AccessKind, HazardTrackingMode, MemoryId, Region, ResourceDescriptor, ResourceKind, Texels,
