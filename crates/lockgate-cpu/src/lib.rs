@@ -38,7 +38,9 @@ use crate::observe::Log;
 use crate::resource::{Buffer, Texture, memory_of, native};
 use crate::scheduler::Scheduler;
 use crate::written::Tenants;
-use lockgate_runtime::backend::{Backend, ComputePipelineSource, Native, Observer, Submission, TextureSpan};
+use lockgate_runtime::backend::{
+    Backend, ComputePipelineSource, MemoryUse, Native, Observer, Submission, TextureSpan,
+};
 use lockgate_runtime::{
     DeviceInfo, Error, ErrorKind, Observation, Observe, Result, SamplerDescriptor, SizeAndAlign, SourceSpan,
     StorageMode, TextureDescriptor,
@@ -134,6 +136,8 @@ impl CpuBackend {
             description: format!("embedded CPU device, {threads} threads, {}", std::env::consts::ARCH),
             max_buffer_size: 1 << 34,
             max_texture_size: 16384,
+            max_buffer_binding_size: 1 << 34,
+            buffer_offset_alignment: 4,
             max_threadgroups: 65535 * 256,
             max_immediates: 4096,
         };
@@ -191,7 +195,7 @@ impl Backend for CpuBackend {
         self.scheduler.log.get().map(Log::take).unwrap_or_default()
     }
 
-    fn allocate(&self, size: u64, storage: StorageMode) -> Result<Native> {
+    fn allocate(&self, size: u64, storage: StorageMode, _usage: MemoryUse<'_>) -> Result<Native> {
         Ok(Arc::new(match self.scheduler.log.get() {
             None => Memory::new(size)?,
             Some(_) => Memory::observed(size, Tenants::new(storage))?,

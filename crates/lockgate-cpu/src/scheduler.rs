@@ -81,8 +81,8 @@ impl Scheduler {
 
     pub(crate) fn submit(&self, submission: Submission) {
         let mut state = self.lock();
-        for (commit, buffers) in submission.commits {
-            state.in_flight.add_commit(commit, buffers);
+        for commit in submission.commits {
+            state.in_flight.add_commit(commit.id, commit.buffers);
         }
         state.in_flight.add_graph(&submission.graph);
         let ready = state.in_flight.ready.len();

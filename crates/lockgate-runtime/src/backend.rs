@@ -11,7 +11,7 @@ use crate::{
     CommandBufferContents, Error, ErrorKind, Observation, Observe, PixelFormat, Result, SamplerDescriptor,
     ShaderModule, TextureDescriptor,
 };
-use lockgate_sync::{CommandRef, CommitId, EventId, Graph};
+use lockgate_sync::{CommandRef, CommitId, EventId, Graph, QueueId};
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,10 @@ pub struct DeviceInfo {
     pub max_buffer_size: u64,
     /// Largest side of a texture, texels.
     pub max_texture_size: u32,
+    /// Most bytes of a buffer that a kernel sees through one binding.
+    pub max_buffer_binding_size: u64,
+    /// What the first byte of a bound range is a multiple of, a power of two from 4 on.
+    pub buffer_offset_alignment: u64,
     /// Most workgroups of a dispatch along one axis.
     pub max_threadgroups: u32,
     /// Most bytes of immediates of a dispatch.
@@ -76,6 +80,17 @@ impl SizeAndAlign {
     pub fn align_up(&self, offset: u64) -> u64 {
         offset.saturating_add(self.align - 1) & !(self.align - 1)
     }
+}
+
+/// What memory is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryUse<'a> {
+    /// One buffer.
+    Buffer,
+    /// One texture.
+    Texture(&'a TextureDescriptor),
+    /// Buffers and textures of a heap.
+    Heap,
 }
 
 /// A pipeline to make.
@@ -240,11 +255,21 @@ pub struct SubmittedBuffer {
     pub pipelines: Vec<Native>,
 }
 
+/// A commit that is new to a device.
+pub struct SubmittedCommit {
+    /// Its number.
+    pub id: CommitId,
+    /// The command queue that it was committed to: a device with several hardware queues may choose by it.
+    pub queue: QueueId,
+    /// Its command buffers.
+    pub buffers: Vec<SubmittedBuffer>,
+}
+
 /// New work for a device.
 #[derive(Default)]
 pub struct Submission {
     /// Commits that are new; their works may come in this graph or in later ones.
-    pub commits: Vec<(CommitId, Vec<SubmittedBuffer>)>,
+    pub commits: Vec<SubmittedCommit>,
     /// New vertices. Edges to vertices that are done or were never in a graph hold nothing back.
     pub graph: Graph,
 }
@@ -287,6 +312,9 @@ pub trait Observer: Send + Sync {
     fn completed(&self, commit: CommitId, report: CommitReport);
     /// Works of a commit have ended; the host may be waiting for memory.
     fn progressed(&self, commit: CommitId);
+    /// The device is gone and takes nothing more. Its commits are reported as completed with the error, its events
+    /// will not be signaled.
+    fn lost(&self, error: crate::Error);
 }
 
 /// A device.
@@ -312,8 +340,10 @@ pub trait Backend: Send + Sync {
     fn take_observation(&self) -> Observation {
         Observation::default()
     }
-    /// Memory for a heap or a resource.
-    fn allocate(&self, size: u64, storage: StorageMode) -> Result<Native>;
+    /// Whether each command is timed, for timelines. Without, a device may report times for larger pieces of work.
+    fn set_timing(&self, _commands: bool) {}
+    /// Memory for a heap or a resource. What a resource of its own begins with is zeros.
+    fn allocate(&self, size: u64, storage: StorageMode, usage: MemoryUse<'_>) -> Result<Native>;
     /// What a texture needs in a heap.
     fn texture_size_and_align(&self, texture: &TextureDescriptor) -> SizeAndAlign;
     /// A buffer at an offset of a memory.

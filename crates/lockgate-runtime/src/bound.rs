@@ -5,7 +5,7 @@
 //! model is told. Deliberately absent: the dispatch itself (`dispatch.rs`). Tested in `tests/recording.rs` of `lockgate-cpu`.
 
 use crate::argument_table::{Argument, ArgumentTable};
-use crate::backend::{Binding, BufferSpan};
+use crate::backend::{Binding, BufferSpan, DeviceInfo};
 use crate::contents::CommandBufferContents;
 use crate::library::{BindingKind, ComputePipeline, ReflectedBinding};
 use lockgate_sync::{Access, AccessKind, Texels};
@@ -35,6 +35,24 @@ pub(crate) struct Captured {
     pub(crate) pipeline: u32,
     /// In the texts of the contents.
     pub(crate) label: (u32, u32),
+}
+
+/// What of the device bounds dispatches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DispatchLimits {
+    pub(crate) max_threadgroups: u32,
+    max_buffer_binding_size: u64,
+    buffer_offset_alignment: u64,
+}
+
+impl DispatchLimits {
+    pub(crate) fn of(info: &DeviceInfo) -> DispatchLimits {
+        DispatchLimits {
+            max_threadgroups: info.max_threadgroups,
+            max_buffer_binding_size: info.max_buffer_binding_size,
+            buffer_offset_alignment: info.buffer_offset_alignment,
+        }
+    }
 }
 
 impl Bound {
@@ -101,6 +119,7 @@ impl Bound {
         &mut self,
         contents: &mut CommandBufferContents,
         checking: bool,
+        limits: DispatchLimits,
     ) -> Result<Captured, String> {
         self.captured = None;
         self.accesses.clear();
@@ -108,7 +127,7 @@ impl Bound {
         let arguments = self.table.as_ref().map(ArgumentTable::lock);
         let changes = self.table.as_ref().map_or(0, ArgumentTable::changes);
         let first = contents.bindings.len();
-        let mut target = Target { contents, accesses: &mut self.accesses, checking };
+        let mut target = Target { contents, accesses: &mut self.accesses, checking, limits };
         for binding in &pipeline.reflection().bindings {
             let found =
                 arguments.as_ref().and_then(|a| a.find(binding.group, binding.binding, &binding.name));
@@ -135,6 +154,7 @@ struct Target<'a> {
     contents: &'a mut CommandBufferContents,
     accesses: &'a mut Vec<Access>,
     checking: bool,
+    limits: DispatchLimits,
 }
 
 impl Target<'_> {
@@ -160,10 +180,16 @@ impl Target<'_> {
                         "`{name}` needs {min_size} bytes, and {size} of buffer `{label}` are bound"
                     ));
                 }
-                if !range.start.is_multiple_of(4) {
+                if !range.start.is_multiple_of(self.limits.buffer_offset_alignment) {
                     return Err(format!(
-                        "`{name}` is bound from byte {}, which is not aligned to 4",
-                        range.start
+                        "`{name}` is bound from byte {}, which is not aligned to {} (buffer_offset_alignment)",
+                        range.start, self.limits.buffer_offset_alignment
+                    ));
+                }
+                if size > self.limits.max_buffer_binding_size {
+                    return Err(format!(
+                        "`{name}` is bound to {size} bytes, which exceed {} (max_buffer_binding_size)",
+                        self.limits.max_buffer_binding_size
                     ));
                 }
                 let resource = self.contents.buffer(buffer);

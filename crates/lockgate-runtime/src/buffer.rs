@@ -1,6 +1,6 @@
 //! Buffers, and the host's way into them, which never races the device.
 
-use crate::backend::{Native, StorageMode};
+use crate::backend::{MemoryUse, Native, StorageMode};
 use crate::device::{Device, ResourceKey};
 use crate::heap::{Aliasable, HeapInner};
 use crate::shared::Shared;
@@ -96,7 +96,10 @@ impl Device {
     pub fn new_buffer(&self, descriptor: &BufferDescriptor<'_>) -> Result<Buffer> {
         let shared = &self.0;
         check_size(shared, descriptor.size, &format!("buffer `{}`", descriptor.label))?;
-        let native_memory = shared.backend.allocate(descriptor.size, descriptor.storage)?;
+        let native_memory = shared
+            .backend
+            .allocate(descriptor.size, descriptor.storage, MemoryUse::Buffer)
+            .map_err(|why| why.context(format!("buffer `{}`", descriptor.label)))?;
         let native = shared.backend.create_buffer(&native_memory, 0, descriptor.size)?;
         let memory = shared.new_memory();
         let tracked = descriptor.hazard_tracking_mode != HazardTrackingMode::Untracked;

@@ -1,7 +1,7 @@
 //! Command buffers, and the allocators that hold what they record.
 
 use crate::blit_encoder::BlitCommandEncoder;
-use crate::bound::Bound;
+use crate::bound::{Bound, DispatchLimits};
 use crate::completion::CommitState;
 use crate::compute_encoder::{ComputeCommandEncoder, ComputePassDescriptor};
 use crate::contents::CommandBufferContents;
@@ -83,7 +83,7 @@ pub struct CommandBuffer {
     recording: bool,
     pub(crate) checking: bool,
     /// Of the device.
-    pub(crate) max_threadgroups: u32,
+    pub(crate) limits: DispatchLimits,
     pub(crate) bound: Bound,
 }
 
@@ -108,7 +108,7 @@ impl Device {
             committed: AtomicBool::new(false),
             recording: false,
             checking: self.0.checking(),
-            max_threadgroups: self.info().max_threadgroups,
+            limits: DispatchLimits::of(self.info()),
             bound: Bound::default(),
         }
     }

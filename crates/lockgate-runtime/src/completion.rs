@@ -50,6 +50,8 @@ struct Inner {
     timed_out: BTreeSet<CommitId>,
     events: Events,
     waiters: BTreeMap<EventId, Vec<Waiter>>,
+    /// The device is gone.
+    lost: bool,
     /// Threads that sleep on `changed`: to wake nobody is a system call all the same.
     sleepers: usize,
 }
@@ -107,6 +109,11 @@ impl Completions {
         !self.lock().commits.contains_key(&commit)
     }
 
+    /// Whether the device is gone, so that nothing more will happen.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lock().lost
+    }
+
     pub(crate) fn event_value(&self, event: EventId) -> u64 {
         self.lock().events.get(&event).copied().unwrap_or(0)
     }
@@ -141,7 +148,7 @@ impl Completions {
     /// the lock, so no change falls between asking and sleeping.
     pub(crate) fn sleep_unless(&self, deadline: Option<Instant>, done: &dyn Fn(&Events) -> bool) {
         let mut inner = self.lock();
-        if done(&inner.events) {
+        if done(&inner.events) || inner.lost {
             return;
         }
         inner.sleepers += 1;
@@ -202,5 +209,12 @@ impl Observer for Completions {
 
     fn progressed(&self, _commit: CommitId) {
         self.wake();
+    }
+
+    fn lost(&self, error: crate::Error) {
+        log::error!("the device is lost: {error}");
+        let mut inner = self.lock();
+        inner.lost = true;
+        self.notify(inner);
     }
 }

@@ -72,7 +72,7 @@ impl ComputeCommandEncoder<'_> {
         }
         let captured = match buffer.bound.captured() {
             Some(captured) => captured,
-            None => match buffer.bound.capture(&mut buffer.contents, buffer.checking) {
+            None => match buffer.bound.capture(&mut buffer.contents, buffer.checking, buffer.limits) {
                 Ok(captured) => captured,
                 Err(message) => return self.fail(message),
             },
@@ -111,7 +111,7 @@ impl ComputeCommandEncoder<'_> {
             Grid::Threadgroups(size) => size,
             Grid::Indirect(_) => return Ok(()),
         };
-        let max = self.buffer.max_threadgroups;
+        let max = self.buffer.limits.max_threadgroups;
         match threadgroups.iter().position(|count| *count > max) {
             None => Ok(()),
             Some(axis) => Err(format!(

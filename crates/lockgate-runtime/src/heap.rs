@@ -1,6 +1,6 @@
 //! Heaps: memory that several resources share, also at the same time.
 
-use crate::backend::{Native, StorageMode};
+use crate::backend::{MemoryUse, Native, StorageMode};
 use crate::buffer::{Buffer, BufferDescriptor, BufferInner, Place, check_size};
 use crate::device::Device;
 use crate::shared::Shared;
@@ -113,7 +113,8 @@ impl Device {
     #[doc(alias = "newHeapWithDescriptor")]
     pub fn new_heap(&self, descriptor: &HeapDescriptor<'_>) -> Result<Heap> {
         check_size(&self.0, descriptor.size, &format!("heap `{}`", descriptor.label))?;
-        let native = self.0.backend.allocate(descriptor.size, descriptor.storage)?;
+        let native = self.0.backend.allocate(descriptor.size, descriptor.storage, MemoryUse::Heap);
+        let native = native.map_err(|why| why.context(format!("heap `{}`", descriptor.label)))?;
         Ok(Heap(Arc::new(HeapInner {
             shared: self.0.clone(),
             native,

@@ -168,7 +168,8 @@ impl Library {
         Ok(reflect(&self.0, self.find(name)?))
     }
 
-    pub(crate) fn shader(&self) -> &ShaderModule {
+    /// The module, for a backend that makes kernels of its own.
+    pub fn module(&self) -> &ShaderModule {
         &self.0
     }
 
@@ -213,6 +214,11 @@ impl Device {
         constants: &[(String, f64)],
     ) -> Result<ComputePipeline> {
         let reflection = library.reflect(name)?;
+        let (needs, most) = (reflection.immediates, self.info().max_immediates);
+        if needs > most {
+            let message = format!("kernel `{name}` takes {needs} bytes of immediates, more than {most} (max_immediates)");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         let source = ComputePipelineSource { module: &library.0, entry_point: name, constants, label: name };
         let native = self.0.backend.create_compute_pipeline(&source)?;
         let (shader, constants, label) = (library.0.clone(), constants.to_vec(), name.to_owned());

@@ -22,6 +22,8 @@ impl Default for NullBackend {
             description: "completes everything and runs nothing".into(),
             max_buffer_size: 1 << 32,
             max_texture_size: 16384,
+            max_buffer_binding_size: 1 << 32,
+            buffer_offset_alignment: 4,
             max_threadgroups: 65535,
             max_immediates: 256,
         };
@@ -83,7 +85,7 @@ impl Backend for NullBackend {
         let _ = self.observer.set(observer);
     }
 
-    fn allocate(&self, _size: u64, _storage: StorageMode) -> Result<Native> {
+    fn allocate(&self, _size: u64, _storage: StorageMode, _usage: MemoryUse<'_>) -> Result<Native> {
         Ok(Arc::new(NullMemory(Mutex::default())))
     }
 

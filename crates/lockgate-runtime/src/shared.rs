@@ -4,7 +4,9 @@
 //! Deliberately absent: the public face (`device.rs`), recording, and what checking says (`checking/`). Tested on every
 //! device.
 
-use crate::backend::{Backend, CommitReport, Native, Observer, Submission, SubmittedBuffer};
+use crate::backend::{
+    Backend, CommitReport, Native, Observer, Submission, SubmittedBuffer, SubmittedCommit,
+};
 use crate::checking::{Checking, Findings, Window, tell};
 use crate::completion::{Callback, CommitState, Completions, Events};
 use crate::device::{DeviceDescriptor, ResourceKey, Trace, TracedCommit};
@@ -68,6 +70,7 @@ impl Shared {
     pub(crate) fn new(backend: Box<dyn Backend>, descriptor: DeviceDescriptor) -> Shared {
         let completions = Arc::new(Completions::default());
         backend.set_observer(completions.clone());
+        backend.set_timing(descriptor.tracing);
         let engine = Engine::new(EngineDescriptor { model: descriptor.model, ..Default::default() });
         let state = State {
             engine,
@@ -254,7 +257,8 @@ impl Shared {
         }
         self.completions.begin(commit, commit_state);
         state.waiting.push((queue, commit));
-        let submission = Submission { commits: vec![(commit, submitted)], ..Submission::default() };
+        let submitted = SubmittedCommit { id: commit, queue, buffers: submitted };
+        let submission = Submission { commits: vec![submitted], ..Submission::default() };
         let result = self.submit(&mut state, submission);
         self.unlock(state);
         // From here on the submission holds what is behind the handles, and the engine keeps what was dropped
@@ -331,6 +335,9 @@ impl Shared {
             self.backend.help(&asked);
             if asked() {
                 return true;
+            }
+            if self.completions.is_lost() {
+                return false;
             }
             let now = Instant::now();
             if deadline.is_some_and(|deadline| now >= deadline) {

@@ -1,6 +1,6 @@
 //! Textures and their views.
 
-use crate::backend::{Native, SizeAndAlign, StorageMode, TextureSpan, TextureViewSpan};
+use crate::backend::{MemoryUse, Native, SizeAndAlign, StorageMode, TextureSpan, TextureViewSpan};
 use crate::buffer::{Place, check_size};
 use crate::device::{Device, ResourceKey};
 use crate::shared::Shared;
@@ -188,7 +188,9 @@ impl Device {
     #[doc(alias = "newTextureWithDescriptor")]
     pub fn new_texture(&self, descriptor: &TextureDescriptor) -> Result<Texture> {
         let need = self.texture_size_and_align(descriptor)?;
-        let memory = self.0.backend.allocate(need.size, descriptor.storage)?;
+        let memory =
+            self.0.backend.allocate(need.size, descriptor.storage, MemoryUse::Texture(descriptor));
+        let memory = memory.map_err(|why| why.context(format!("texture `{}`", descriptor.label)))?;
         let tracked = descriptor.hazard_tracking_mode != HazardTrackingMode::Untracked;
         let id = self.0.new_memory();
         Texture::new(&self.0, descriptor, (&memory, id, 0, need.size), (tracked, false), Place::Own(id))

@@ -47,73 +47,15 @@ pub use lockgate_runtime::*;
 #[cfg(feature = "cpu")]
 pub use lockgate_cpu as cpu;
 pub use lockgate_sync as sync;
+#[cfg(feature = "vulkan")]
+pub use lockgate_vulkan as vulkan;
 
-/// A device of this machine, or why it cannot be used.
-///
-/// ```
-/// assert!(lockgate::devices().iter().any(|report| report.usable.is_ok()));
-/// ```
-#[derive(Clone, Debug)]
-pub struct DeviceReport {
-    /// Its name: what [`open_device`] takes.
-    pub name: String,
-    /// What it is, for people.
-    pub description: String,
-    /// Whether it can be opened, and if not, why.
-    pub usable: std::result::Result<(), String>,
-}
+mod devices;
+#[cfg_attr(not(feature = "vulkan"), path = "gpu/disabled.rs")]
+#[cfg_attr(feature = "vulkan", path = "gpu/vulkan.rs")]
+mod gpu;
 
-/// The devices of this machine, best first, with those that cannot be used and why.
-pub fn devices() -> Vec<DeviceReport> {
-    let mut reports = Vec::new();
-    match open_device("cpu", DeviceDescriptor::default()) {
-        Ok(device) => reports.push(DeviceReport {
-            name: device.info().name.clone(),
-            description: device.info().description.clone(),
-            usable: Ok(()),
-        }),
-        Err(error) => reports.push(DeviceReport {
-            name: "cpu".into(),
-            description: "embedded CPU device".into(),
-            usable: Err(error.to_string()),
-        }),
-    }
-    reports
-}
-
-/// The best device of this machine: the embedded CPU device so far.
-///
-/// # Errors
-/// No device can be opened.
-#[doc(alias = "MTLCreateSystemDefaultDevice")]
-pub fn system_default_device() -> Result<Device> {
-    open_device("cpu", DeviceDescriptor::default())
-}
-
-/// A device by its name: `cpu`, or `null`, which completes everything and runs nothing.
-///
-/// # Errors
-/// A name that no device has; a device that cannot be opened.
-///
-/// ```
-/// let device = lockgate::open_device("cpu", lockgate::DeviceDescriptor::default())?;
-/// assert_eq!(device.info().name, "cpu");
-/// # Ok::<(), lockgate::Error>(())
-/// ```
-pub fn open_device(name: &str, descriptor: DeviceDescriptor) -> Result<Device> {
-    match name {
-        #[cfg(feature = "cpu")]
-        "cpu" => {
-            let backend = lockgate_cpu::CpuBackend::new(&lockgate_cpu::CpuDescriptor::default())?;
-            Device::open(Box::new(backend), descriptor)
-        }
-        "null" => Device::open(Box::new(null::NullBackend::default()), descriptor),
-        _ => Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("there is no device `{name}`; `lockgate devices` lists those that there are"),
-        )),
-    }
-}
+pub use devices::{DeviceReport, devices, open_device, system_default_device};
 
 /// The code of the README, compiled and run.
 #[cfg(doctest)]

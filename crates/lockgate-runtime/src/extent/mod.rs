@@ -119,7 +119,7 @@ impl Library {
         query: &ExtentQuery<'_>,
     ) -> Result<Vec<Extent>> {
         let reflection = self.reflect(name)?;
-        Ok(statement::extents(self.shader(), name, constants, query, &reflection))
+        Ok(statement::extents(self.module(), name, constants, query, &reflection))
     }
 }
 

@@ -1,0 +1,240 @@
+//! WGSL to SPIR-V: what a kernel takes, and what the device must be able to do for it.
+//!
+//! All bindings lie in one descriptor set, numbered as the runtime's reflection lists them. Deliberately absent: grids
+//! that cut workgroups (`partial.rs`) and pipelines (`pipeline.rs`). Tested in `tests/device.rs`.
+
+use crate::gpu::Gpu;
+use ash::vk;
+use lockgate_runtime::backend::ComputePipelineSource;
+use lockgate_runtime::{Error, ErrorKind, Result, SourceSpan};
+use naga::back::spv;
+use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
+use naga::valid::ModuleInfo;
+use naga::{AddressSpace, ImageClass, ImageDimension, Module, ShaderStage, TypeInner};
+use std::borrow::Cow;
+
+/// One binding of a kernel, in the order of the runtime's reflection.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub(crate) group: u32,
+    pub(crate) binding: u32,
+    pub(crate) kind: vk::DescriptorType,
+    /// How a texture is seen.
+    pub(crate) view: vk::ImageViewType,
+    /// Elements of an array of bindings; 1 for a single one.
+    pub(crate) count: u32,
+}
+
+/// A kernel with its override constants fixed.
+#[derive(Clone)]
+pub(crate) struct Shader {
+    pub(crate) module: Module,
+    pub(crate) info: ModuleInfo,
+    pub(crate) entry: usize,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) workgroup_size: [u32; 3],
+    /// Whether it has immediates of its own.
+    pub(crate) has_immediates: bool,
+}
+
+impl Shader {
+    pub(crate) fn new(gpu: &Gpu, source: &ComputePipelineSource<'_>) -> Result<Shader> {
+        let slots = slots(&source.module.module, &source.module.info, source.entry_point)
+            .map_err(|feature| refuse(source, ErrorKind::Unsupported, &format!("{feature} is not supported")))?;
+        let (module, info) = specialize(source)?;
+        let (module, info) = (module.into_owned(), info.into_owned());
+        let Some(entry) = find(&module, source.entry_point) else {
+            return Err(refuse(source, ErrorKind::Kernel, "it is no compute kernel"));
+        };
+        let workgroup_size = module.entry_points[entry].workgroup_size;
+        let uses = info.get_entry_point(entry);
+        let used = |space| {
+            module.global_variables.iter().filter(move |(handle, global)| {
+                global.space == space && !uses[*handle].is_empty()
+            })
+        };
+        let has_immediates = used(AddressSpace::Immediate).next().is_some();
+        let shared: u64 = used(AddressSpace::WorkGroup)
+            .map(|(_, global)| u64::from(module.types[global.ty].inner.size(module.to_ctx())))
+            .sum();
+        check_limits(gpu, source, workgroup_size, shared)?;
+        Ok(Shader { module, info, entry, slots, workgroup_size, has_immediates })
+    }
+
+    /// SPIR-V of a module that has the kernel's entry point and bindings.
+    pub(crate) fn compile(&self, gpu: &Gpu, module: &Module, info: &ModuleInfo) -> std::result::Result<Vec<u32>, String> {
+        let robust = gpu.extras.robustness2;
+        let clamp = BoundsCheckPolicy::Restrict;
+        // With the feature robustBufferAccess2 the device itself reads zero and writes nothing beyond a binding.
+        let buffer = if robust { BoundsCheckPolicy::Unchecked } else { BoundsCheckPolicy::ReadZeroSkipWrite };
+        let native = spv::ZeroInitializeWorkgroupMemoryMode::Native;
+        let polyfill = spv::ZeroInitializeWorkgroupMemoryMode::Polyfill;
+        let binding = |(at, slot): (usize, &Slot)| {
+            let from = naga::ResourceBinding { group: slot.group, binding: slot.binding };
+            let array = (slot.count != 1).then_some(slot.count);
+            let to = spv::BindingInfo { descriptor_set: 0, binding: at as u32, binding_array_size: array };
+            (from, to)
+        };
+        let options = spv::Options {
+            lang_version: (1, 4),
+            flags: spv::WriterFlags::empty(),
+            fake_missing_bindings: false,
+            binding_map: self.slots.iter().enumerate().map(binding).collect(),
+            capabilities: Some(capabilities(gpu).into_iter().collect()),
+            bounds_check_policies: BoundsCheckPolicies {
+                index: clamp,
+                buffer,
+                image_load: BoundsCheckPolicy::ReadZeroSkipWrite,
+                binding_array: clamp,
+            },
+            zero_initialize_workgroup_memory: if gpu.extras.zero_initialize { native } else { polyfill },
+            ..spv::Options::default()
+        };
+        let entry_point = self.module.entry_points[self.entry].name.clone();
+        let pipeline = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point };
+        spv::write_vec(module, info, &options, Some(&pipeline)).map_err(|error| error.to_string())
+    }
+}
+
+/// An error about a kernel, with its place in the source.
+pub(crate) fn refuse(source: &ComputePipelineSource<'_>, kind: ErrorKind, why: &str) -> Error {
+    let error = Error::new(kind, format!("kernel `{}`: {why}", source.label));
+    let text = &source.module.source;
+    let name = format!("fn {}", source.entry_point);
+    let starts = text.match_indices(&name).map(|(at, _)| at);
+    let whole = |at: &usize| !text[at + name.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    match starts.into_iter().find(whole) {
+        Some(at) => error.at(SourceSpan { bytes: at + 3..at + name.len(), label: why.to_owned() }),
+        None => error,
+    }
+}
+
+fn find(module: &Module, name: &str) -> Option<usize> {
+    module.entry_points.iter().position(|entry| entry.stage == ShaderStage::Compute && entry.name == name)
+}
+
+/// The module with its override constants fixed.
+fn specialize<'a>(source: &ComputePipelineSource<'a>) -> Result<(Cow<'a, Module>, Cow<'a, ModuleInfo>)> {
+    let (module, info) = (&source.module.module, &source.module.info);
+    if module.overrides.is_empty() && source.constants.is_empty() {
+        return Ok((Cow::Borrowed(module), Cow::Borrowed(info)));
+    }
+    let constants = source.constants.iter().cloned().collect();
+    let entry = Some((ShaderStage::Compute, source.entry_point));
+    naga::back::pipeline_constants::process_overrides(module, info, entry, &constants)
+        .map_err(|error| refuse(source, ErrorKind::Kernel, &error.to_string()))
+}
+
+fn check_limits(
+    gpu: &Gpu,
+    source: &ComputePipelineSource<'_>,
+    size: [u32; 3],
+    shared: u64,
+) -> Result<()> {
+    let limits = &gpu.limits;
+    let fail = |why: String| Err(refuse(source, ErrorKind::Unsupported, &why));
+    if let Some(axis) = (0..3).find(|axis| size[*axis] > limits.max_group[*axis]) {
+        let (has, most) = (size[axis], limits.max_group[axis]);
+        return fail(format!("a workgroup of {has} along axis {axis} exceeds {most} (maxComputeWorkGroupSize)"));
+    }
+    let (has, most) = (size.iter().map(|side| u64::from(*side)).product::<u64>(), limits.max_group_invocations);
+    if has > u64::from(most) {
+        return fail(format!("a workgroup of {has} exceeds {most} (maxComputeWorkGroupInvocations)"));
+    }
+    let most = limits.max_workgroup_memory;
+    if shared > u64::from(most) {
+        return fail(format!("{shared} bytes of workgroup memory exceed {most} (maxComputeSharedMemorySize)"));
+    }
+    Ok(())
+}
+
+/// The bindings that a kernel uses, by group and binding; the name of a kind that has no descriptor.
+fn slots(module: &Module, info: &ModuleInfo, entry: &str) -> std::result::Result<Vec<Slot>, &'static str> {
+    let Some(entry) = find(module, entry) else { return Ok(Vec::new()) };
+    let uses = info.get_entry_point(entry);
+    let mut slots = Vec::new();
+    for (handle, global) in module.global_variables.iter() {
+        let Some(at) = global.binding.filter(|_| !uses[handle].is_empty()) else { continue };
+        let mut count = 1;
+        let mut inner = &module.types[global.ty].inner;
+        if let TypeInner::BindingArray { base, size } = inner {
+            count = match size {
+                naga::ArraySize::Constant(count) => count.get(),
+                _ => return Err("an array of bindings without a size"),
+            };
+            inner = &module.types[*base].inner;
+        }
+        let (kind, view) = descriptor(global.space, inner)?;
+        slots.push(Slot { group: at.group, binding: at.binding, kind, view, count });
+    }
+    slots.sort_by_key(|slot| (slot.group, slot.binding));
+    Ok(slots)
+}
+
+fn descriptor(
+    space: AddressSpace,
+    inner: &TypeInner,
+) -> std::result::Result<(vk::DescriptorType, vk::ImageViewType), &'static str> {
+    use vk::DescriptorType as D;
+    let none = vk::ImageViewType::TYPE_2D;
+    match (space, inner) {
+        (AddressSpace::Uniform, _) => Ok((D::UNIFORM_BUFFER, none)),
+        (AddressSpace::Storage { .. }, _) => Ok((D::STORAGE_BUFFER, none)),
+        (_, TypeInner::Sampler { .. }) => Ok((D::SAMPLER, none)),
+        (_, TypeInner::Image { dim, arrayed, class }) => {
+            let view = match (dim, arrayed) {
+                (ImageDimension::D1, _) => vk::ImageViewType::TYPE_1D,
+                (ImageDimension::D2, false) => vk::ImageViewType::TYPE_2D,
+                (ImageDimension::D2, true) => vk::ImageViewType::TYPE_2D_ARRAY,
+                (ImageDimension::D3, _) => vk::ImageViewType::TYPE_3D,
+                (ImageDimension::Cube, false) => vk::ImageViewType::CUBE,
+                (ImageDimension::Cube, true) => vk::ImageViewType::CUBE_ARRAY,
+            };
+            match class {
+                ImageClass::Storage { .. } => Ok((D::STORAGE_IMAGE, view)),
+                ImageClass::External => Err("an external texture"),
+                ImageClass::Sampled { multi: true, .. } | ImageClass::Depth { multi: true } => {
+                    Err("a multisampled texture")
+                }
+                _ => Ok((D::SAMPLED_IMAGE, view)),
+            }
+        }
+        (_, TypeInner::AccelerationStructure { .. }) => Err("an acceleration structure"),
+        _ => Err("this kind of resource"),
+    }
+}
+
+/// What SPIR-V may ask of the device.
+fn capabilities(gpu: &Gpu) -> Vec<spv::Capability> {
+    use spv::Capability as C;
+    use vk::SubgroupFeatureFlags as S;
+    let extras = &gpu.extras;
+    let has = |operation| extras.subgroups.contains(operation);
+    let optional = [
+        (extras.extended_formats, C::StorageImageExtendedFormats),
+        (extras.write_without_format, C::StorageImageWriteWithoutFormat),
+        (extras.cube_array, C::SampledCubeArray),
+        (extras.cube_array, C::ImageCubeArray),
+        (extras.float16, C::Float16),
+        (extras.float64, C::Float64),
+        (extras.int64, C::Int64),
+        (extras.storage16, C::StorageBuffer16BitAccess),
+        (extras.storage16, C::UniformAndStorageBuffer16BitAccess),
+        (extras.atomic_int64, C::Int64Atomics),
+        (extras.image_atomic_int64, C::Int64ImageEXT),
+        (extras.atomic_float, C::AtomicFloat32AddEXT),
+        (extras.non_uniform_indexing, C::ShaderNonUniform),
+        (extras.dot_product, C::DotProduct),
+        (extras.dot_product, C::DotProductInput4x8BitPacked),
+        (has(S::BASIC), C::GroupNonUniform),
+        (has(S::VOTE), C::GroupNonUniformVote),
+        (has(S::ARITHMETIC), C::GroupNonUniformArithmetic),
+        (has(S::BALLOT), C::GroupNonUniformBallot),
+        (has(S::SHUFFLE), C::GroupNonUniformShuffle),
+        (has(S::SHUFFLE_RELATIVE), C::GroupNonUniformShuffleRelative),
+        (has(S::QUAD), C::GroupNonUniformQuad),
+    ];
+    let always = [C::Shader, C::ImageQuery, C::Sampled1D, C::Image1D];
+    let optional = optional.into_iter().filter(|(has, _)| *has).map(|(_, capability)| capability);
+    always.into_iter().chain(optional).collect()
+}
