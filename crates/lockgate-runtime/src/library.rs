@@ -216,7 +216,9 @@ impl Device {
         let reflection = library.reflect(name)?;
         let (needs, most) = (reflection.immediates, self.info().max_immediates);
         if needs > most {
-            let message = format!("kernel `{name}` takes {needs} bytes of immediates, more than {most} (max_immediates)");
+            let message = format!(
+                "kernel `{name}` takes {needs} bytes of immediates, more than {most} (max_immediates)"
+            );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let source = ComputePipelineSource { module: &library.0, entry_point: name, constants, label: name };

@@ -4,9 +4,7 @@
 //! Deliberately absent: the public face (`device.rs`), recording, and what checking says (`checking/`). Tested on every
 //! device.
 
-use crate::backend::{
-    Backend, CommitReport, Native, Observer, Submission, SubmittedBuffer, SubmittedCommit,
-};
+use crate::backend::{Backend, CommitReport, Native, Observer, Submission, SubmittedBuffer, SubmittedCommit};
 use crate::checking::{Checking, Findings, Window, tell};
 use crate::completion::{Callback, CommitState, Completions, Events};
 use crate::device::{DeviceDescriptor, ResourceKey, Trace, TracedCommit};

@@ -188,8 +188,7 @@ impl Device {
     #[doc(alias = "newTextureWithDescriptor")]
     pub fn new_texture(&self, descriptor: &TextureDescriptor) -> Result<Texture> {
         let need = self.texture_size_and_align(descriptor)?;
-        let memory =
-            self.0.backend.allocate(need.size, descriptor.storage, MemoryUse::Texture(descriptor));
+        let memory = self.0.backend.allocate(need.size, descriptor.storage, MemoryUse::Texture(descriptor));
         let memory = memory.map_err(|why| why.context(format!("texture `{}`", descriptor.label)))?;
         let tracked = descriptor.hazard_tracking_mode != HazardTrackingMode::Untracked;
         let id = self.0.new_memory();

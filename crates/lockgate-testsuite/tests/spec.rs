@@ -4,56 +4,11 @@
 //! A block fenced as `kdl` must have exactly the hazards that it expects. One fenced as `kdl misuse` must be
 //! told that it misuses something, one fenced as `kdl error` must be refused. Where the device can run a program, it runs in several orders.
 
-use lockgate_cpu::{CpuBackend, CpuDescriptor, Order};
-use lockgate_runtime::{Device, DeviceDescriptor};
 use lockgate_sync::{Actor, VertexKind};
+use lockgate_testsuite::chapters::{Case, every_case, parsing_cases};
 use lockgate_testsuite::oracle::{Oracle, OracleGap};
 use lockgate_trace::{NoFiles, ProgramFile};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-struct Case {
-    name: String,
-    text: String,
-    misuse: bool,
-    refused: bool,
-}
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec")
-}
-
-/// The programs of a chapter, each named by the headings above it.
-fn cases(chapter: &Path) -> Vec<Case> {
-    let text = std::fs::read_to_string(chapter).unwrap();
-    let file = chapter.file_stem().unwrap().to_string_lossy().into_owned();
-    let mut heading = String::new();
-    let mut cases: Vec<Case> = Vec::new();
-    let mut open: Option<Case> = None;
-    for (number, line) in text.lines().enumerate() {
-        match (&mut open, line.strip_prefix("```")) {
-            (Some(_), Some(_)) => cases.extend(open.take()),
-            (Some(case), None) => case.text.push_str(&format!("{line}\n")),
-            (None, Some(info)) if info.starts_with("kdl") => {
-                let name = format!("{file}:{} {heading}", number + 1);
-                open = Some(Case {
-                    name,
-                    text: String::new(),
-                    misuse: info.contains("misuse"),
-                    refused: info.contains("error"),
-                });
-            }
-            _ => {
-                if let Some(title) = line.strip_prefix("## ") {
-                    heading = title.to_owned();
-                }
-            }
-        }
-    }
-    assert!(open.is_none(), "{file}: a block is not closed");
-    cases
-}
 
 #[test]
 fn every_program_parses() {
@@ -71,19 +26,6 @@ fn every_program_parses() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The programs that parse.
-fn all_cases() -> Vec<Case> {
-    every_case().into_iter().filter(|case| !case.refused).collect()
-}
-
-fn every_case() -> Vec<Case> {
-    let mut chapters: Vec<PathBuf> =
-        std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    chapters.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
-    chapters.sort();
-    chapters.iter().flat_map(|chapter| cases(chapter)).collect()
-}
-
 fn parse(case: &Case) -> ProgramFile {
     ProgramFile::parse(&case.name, &case.text, &NoFiles).unwrap_or_else(|errors| {
         let list: Vec<String> =
@@ -95,7 +37,7 @@ fn parse(case: &Case) -> ProgramFile {
 #[test]
 fn the_engine_finds_exactly_what_the_chapters_expect() {
     let mut failures = Vec::new();
-    let cases = all_cases();
+    let cases = parsing_cases();
     assert!(cases.len() >= 60, "only {} programs", cases.len());
     for case in &cases {
         let (verdicts, unexpected) = parse(case).judge();
@@ -114,7 +56,7 @@ fn the_engine_finds_exactly_what_the_chapters_expect() {
 
 #[test]
 fn the_oracle_agrees_with_the_engine() {
-    for case in all_cases() {
+    for case in parsing_cases() {
         let (program, _) = parse(&case).model();
         let (run, oracle) = (program.run(), Oracle::new(&program));
         let said: BTreeSet<OracleGap> = run.gaps.iter().map(OracleGap::from).collect();
@@ -141,35 +83,4 @@ fn the_oracle_agrees_with_the_engine() {
             }
         }
     }
-}
-
-#[test]
-fn the_cpu_device_runs_what_it_can_in_every_order() {
-    let mut ran = 0;
-    for case in all_cases().iter().filter(|case| !case.misuse) {
-        let file = parse(case);
-        for order in [Order::Free, Order::Recording, Order::Reverse, Order::Random(11)] {
-            let backend =
-                CpuBackend::new(&CpuDescriptor { order: order.clone(), ..Default::default() }).unwrap();
-            let event_timeout = Duration::from_millis(40);
-            let descriptor = DeviceDescriptor { tracing: true, event_timeout, ..Default::default() };
-            let device = Device::new(Box::new(backend), descriptor);
-            match file.run(&device, &|_| {}) {
-                Ok(report) => {
-                    ran += 1;
-                    let wrong = report.verdicts.iter().find(|verdict| !verdict.holds);
-                    assert!(wrong.is_none(), "{}, {order:?}: {wrong:?}", case.name);
-                }
-                Err(errors) => {
-                    // A refusal names what devices cannot do; a wait that nobody satisfies is given up.
-                    let told = errors
-                        .0
-                        .iter()
-                        .all(|e| e.code() == "unsupported" || e.to_string().contains("given up"));
-                    assert!(told, "{}, {order:?}: {:?}", case.name, errors.0[0].to_string());
-                }
-            }
-        }
-    }
-    assert!(ran >= 100, "the device ran {ran} programs only");
 }

@@ -124,7 +124,8 @@ fn number_twins(found: &mut [Found]) {
 /// A name in small letters without what stands in brackets, words joined by dashes.
 fn short(name: &str) -> String {
     let name = name.split('(').next().unwrap_or(name).to_lowercase();
-    let words: Vec<&str> = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> =
+        name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     words.join("-")
 }
 
@@ -151,7 +152,8 @@ fn look_at(instance: &Arc<Instance>, physical: vk::PhysicalDevice) -> Found {
     let mut properties = vk::PhysicalDeviceProperties2::default().push_next(&mut driver);
     // SAFETY: as above; the chain lives until the call returns.
     unsafe { instance.raw.get_physical_device_properties2(physical, &mut properties) };
-    let text = |text: std::result::Result<&CStr, _>| text.map_or("".into(), CStr::to_string_lossy).into_owned();
+    let text =
+        |text: std::result::Result<&CStr, _>| text.map_or("".into(), CStr::to_string_lossy).into_owned();
     let (driver_name, info) = (text(driver.driver_name_as_c_str()), text(driver.driver_info_as_c_str()));
     description.push_str(&format!(", driver {driver_name} {info}"));
     let adapter = adapter(instance, physical, &description);

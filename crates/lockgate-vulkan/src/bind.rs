@@ -114,17 +114,24 @@ impl Binder {
     fn resolve(&mut self, pipeline: &Pipeline, of: &SubmittedBuffer, list: &[Binding]) -> Result<()> {
         self.buffers.clear();
         self.images.clear();
-        let slots = pipeline.shader.slots.iter().flat_map(|slot| std::iter::repeat_n(slot, slot.count as usize));
+        let slots =
+            pipeline.shader.slots.iter().flat_map(|slot| std::iter::repeat_n(slot, slot.count as usize));
         for (slot, binding) in slots.zip(list) {
             match binding {
                 Binding::Buffer(span) => {
-                    let buffer = of.resources[span.resource as usize].downcast_ref::<Buffer>().ok_or_else(foreign)?;
+                    let buffer =
+                        of.resources[span.resource as usize].downcast_ref::<Buffer>().ok_or_else(foreign)?;
                     let uniform = slot.kind == vk::DescriptorType::UNIFORM_BUFFER;
                     let range = if uniform { span.size.min(UNIFORM_MAX) } else { span.size };
-                    self.buffers.push(vk::DescriptorBufferInfo { buffer: buffer.raw, offset: span.offset, range });
+                    self.buffers.push(vk::DescriptorBufferInfo {
+                        buffer: buffer.raw,
+                        offset: span.offset,
+                        range,
+                    });
                 }
                 Binding::Texture { resource, view } => {
-                    let texture = of.resources[*resource as usize].downcast_ref::<Texture>().ok_or_else(foreign)?;
+                    let texture =
+                        of.resources[*resource as usize].downcast_ref::<Texture>().ok_or_else(foreign)?;
                     let storage = slot.kind == vk::DescriptorType::STORAGE_IMAGE;
                     let image_view = texture.view(ViewKey { span: *view, kind: slot.view, storage })?;
                     self.images.push(vk::DescriptorImageInfo {
@@ -142,7 +149,11 @@ impl Binder {
         Ok(())
     }
 
-    fn writes<'a>(&'a self, pipeline: &Pipeline, set: vk::DescriptorSet) -> SmallVec<[vk::WriteDescriptorSet<'a>; 8]> {
+    fn writes<'a>(
+        &'a self,
+        pipeline: &Pipeline,
+        set: vk::DescriptorSet,
+    ) -> SmallVec<[vk::WriteDescriptorSet<'a>; 8]> {
         let (mut buffers, mut images) = (self.buffers.as_slice(), self.images.as_slice());
         let mut writes = SmallVec::new();
         for (at, slot) in pipeline.shader.slots.iter().enumerate() {
@@ -178,7 +189,11 @@ impl Binder {
         self.allocate_from(pool, layout).or_fail("making a set of descriptors")
     }
 
-    fn allocate_from(&self, pool: vk::DescriptorPool, layout: &Layout) -> ash::prelude::VkResult<vk::DescriptorSet> {
+    fn allocate_from(
+        &self,
+        pool: vk::DescriptorPool,
+        layout: &Layout,
+    ) -> ash::prelude::VkResult<vk::DescriptorSet> {
         let layouts = [layout.set];
         let info = vk::DescriptorSetAllocateInfo::default().descriptor_pool(pool).set_layouts(&layouts);
         // SAFETY: pool and layout are alive, and only this recording uses the pool.
@@ -187,8 +202,9 @@ impl Binder {
     }
 
     fn new_pool(&self, layout: &Layout) -> Result<vk::DescriptorPool> {
-        let scaled = |size: &vk::DescriptorPoolSize| {
-            vk::DescriptorPoolSize { descriptor_count: size.descriptor_count * SETS, ..*size }
+        let scaled = |size: &vk::DescriptorPoolSize| vk::DescriptorPoolSize {
+            descriptor_count: size.descriptor_count * SETS,
+            ..*size
         };
         let sizes: Vec<_> = layout.sizes.iter().map(scaled).collect();
         let info = vk::DescriptorPoolCreateInfo::default().max_sets(SETS).pool_sizes(&sizes);

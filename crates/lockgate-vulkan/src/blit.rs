@@ -17,7 +17,12 @@ const GENERAL: vk::ImageLayout = vk::ImageLayout::GENERAL;
 
 impl Recording {
     /// Records a command of the blit stage.
-    pub(crate) fn blit(&mut self, command: &Command, of: &SubmittedBuffer, context: &Context<'_>) -> Result<()> {
+    pub(crate) fn blit(
+        &mut self,
+        command: &Command,
+        of: &SubmittedBuffer,
+        context: &Context<'_>,
+    ) -> Result<()> {
         let buffer = |span: &BufferSpan| native::<Buffer>(&of.resources[span.resource as usize]);
         let texture = |resource: u32| native::<Texture>(&of.resources[resource as usize]);
         match command {
@@ -31,7 +36,8 @@ impl Recording {
                 let regions = regions(&target, to, from.offset, layout);
                 // SAFETY: it is being recorded; the regions are inside both, which the runtime has checked.
                 unsafe {
-                    self.device().cmd_copy_buffer_to_image(self.raw, source.raw, target.raw, GENERAL, &regions)
+                    self.device()
+                        .cmd_copy_buffer_to_image(self.raw, source.raw, target.raw, GENERAL, &regions)
                 };
             }
             Command::CopyTextureToBuffer { from, to, layout } => {
@@ -39,7 +45,8 @@ impl Recording {
                 let regions = regions(&source, from, to.offset, layout);
                 // SAFETY: as above.
                 unsafe {
-                    self.device().cmd_copy_image_to_buffer(self.raw, source.raw, GENERAL, target.raw, &regions)
+                    self.device()
+                        .cmd_copy_image_to_buffer(self.raw, source.raw, GENERAL, target.raw, &regions)
                 };
             }
             Command::CopyTexture { from, to } => {
@@ -68,7 +75,8 @@ impl Recording {
             // SAFETY: it is being recorded; the range is inside the buffer and made of whole words.
             unsafe { self.device().cmd_fill_buffer(self.raw, to, first, last - first, word) };
         }
-        let pieces = if first < last { [(start, first), (last, end)] } else { [(start, first), (first, end)] };
+        let pieces =
+            if first < last { [(start, first), (last, end)] } else { [(start, first), (first, end)] };
         for (from, until) in pieces.into_iter().filter(|(from, until)| from < until) {
             self.copy((bytes.raw, at), (to, from), until - from);
         }
@@ -127,7 +135,10 @@ impl Recording {
             }
             let (larger, smaller) = (descriptor.level_size(level - 1), descriptor.level_size(level));
             let taken = std::array::from_fn(|axis| larger[axis].min(2 * smaller[axis]));
-            let all = vk::ImageSubresourceLayers { layer_count: descriptor.slice_count(), ..texture.layer(level, 0) };
+            let all = vk::ImageSubresourceLayers {
+                layer_count: descriptor.slice_count(),
+                ..texture.layer(level, 0)
+            };
             let region = [vk::ImageBlit {
                 src_subresource: vk::ImageSubresourceLayers { mip_level: level - 1, ..all },
                 src_offsets: [offset([0; 3]), offset(taken)],
@@ -136,13 +147,20 @@ impl Recording {
             }];
             let (image, filter) = (texture.raw, vk::Filter::LINEAR);
             // SAFETY: it is being recorded, on a queue with graphics; the regions are inside the levels.
-            unsafe { self.device().cmd_blit_image(self.raw, image, GENERAL, image, GENERAL, &region, filter) };
+            unsafe {
+                self.device().cmd_blit_image(self.raw, image, GENERAL, image, GENERAL, &region, filter)
+            };
         }
     }
 }
 
 /// The regions of a copy between a buffer and texels: one, unless rows or pictures lie between texels.
-fn regions(texture: &Texture, span: &TextureSpan, start: u64, layout: &RowLayout) -> Vec<vk::BufferImageCopy> {
+fn regions(
+    texture: &Texture,
+    span: &TextureSpan,
+    start: u64,
+    layout: &RowLayout,
+) -> Vec<vk::BufferImageCopy> {
     let texel = u64::from(texture.descriptor.format.bytes_per_texel());
     let [width, height, depth] = span.size;
     let by_rows = !layout.bytes_per_row.is_multiple_of(texel);
@@ -156,7 +174,9 @@ fn regions(texture: &Texture, span: &TextureSpan, start: u64, layout: &RowLayout
             let [ox, oy, oz] = span.origin;
             let size = [width, if by_rows { 1 } else { height }, if by_pictures { 1 } else { depth }];
             let region = whole
-                .buffer_offset(start + u64::from(z) * layout.bytes_per_image + u64::from(y) * layout.bytes_per_row)
+                .buffer_offset(
+                    start + u64::from(z) * layout.bytes_per_image + u64::from(y) * layout.bytes_per_row,
+                )
                 .image_offset(offset([ox, oy + y, oz + z]))
                 .image_extent(extent(size));
             regions.push(if by_rows {

@@ -27,7 +27,8 @@ impl PipelineCache {
         let properties = unsafe { gpu.instance.raw.get_physical_device_properties(gpu.physical) };
         let uuid: String = properties.pipeline_cache_uuid.iter().map(|byte| format!("{byte:02x}")).collect();
         let file = folder.map(|folder| folder.join(format!("{uuid}.pipelines")));
-        let data = file.as_deref().and_then(|file| load(file, &properties.pipeline_cache_uuid)).unwrap_or_default();
+        let data =
+            file.as_deref().and_then(|file| load(file, &properties.pipeline_cache_uuid)).unwrap_or_default();
         let info = vk::PipelineCacheCreateInfo::default().initial_data(&data);
         // SAFETY: the data is nothing, or what this driver once handed out, which a checksum says.
         let raw = unsafe { gpu.raw.create_pipeline_cache(&info, None) }.or_fail("making a pipeline cache")?;
@@ -86,5 +87,7 @@ fn write_whole(file: &Path, data: &[u8]) -> std::io::Result<()> {
 
 /// FNV-1a: enough to know a file that was cut or mixed up.
 fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }

@@ -19,8 +19,12 @@ pub(crate) fn failed(result: vk::Result) -> String {
 pub(crate) fn error(what: &str, result: vk::Result) -> Error {
     let kind = match result {
         vk::Result::ERROR_DEVICE_LOST => ErrorKind::DeviceLost,
-        vk::Result::ERROR_OUT_OF_HOST_MEMORY | vk::Result::ERROR_OUT_OF_DEVICE_MEMORY => ErrorKind::OutOfMemory,
-        vk::Result::ERROR_FEATURE_NOT_PRESENT | vk::Result::ERROR_FORMAT_NOT_SUPPORTED => ErrorKind::Unsupported,
+        vk::Result::ERROR_OUT_OF_HOST_MEMORY | vk::Result::ERROR_OUT_OF_DEVICE_MEMORY => {
+            ErrorKind::OutOfMemory
+        }
+        vk::Result::ERROR_FEATURE_NOT_PRESENT | vk::Result::ERROR_FORMAT_NOT_SUPPORTED => {
+            ErrorKind::Unsupported
+        }
         _ => ErrorKind::Execution,
     };
     Error::new(kind, format!("{what}: {}", failed(result)))

@@ -180,7 +180,12 @@ impl Flight {
             }
             Some(job)
         });
-        let behind = || Error::new(ErrorKind::DependencyFailed, "work was not run: something that it waits for has failed");
+        let behind = || {
+            Error::new(
+                ErrorKind::DependencyFailed,
+                "work was not run: something that it waits for has failed",
+            )
+        };
         let skipped = plan.skipped.iter().map(|command| (command.commit, behind()));
         for (commit, why) in failed.into_iter().chain(skipped) {
             if let Some(commit) = commits.get_mut(&commit) {
@@ -231,7 +236,9 @@ impl Flight {
         for step in &batch.steps {
             match step {
                 Step::Command(command) if in_batch.last() == Some(&command.commit) => {}
-                Step::Command(command) if !in_batch.contains(&command.commit) => in_batch.push(command.commit),
+                Step::Command(command) if !in_batch.contains(&command.commit) => {
+                    in_batch.push(command.commit)
+                }
                 Step::Command(_) => {}
                 Step::Barrier { fresh, .. } => fresh_images.extend_from_slice(fresh),
             }
@@ -361,7 +368,9 @@ impl Flight {
                 }
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            let Some(number) = state.queues[queue].flying.front().map(|flying| flying.number) else { continue };
+            let Some(number) = state.queues[queue].flying.front().map(|flying| flying.number) else {
+                continue;
+            };
             drop(state);
             self.wait_for(queue, number);
             self.advance();

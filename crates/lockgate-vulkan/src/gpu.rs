@@ -45,9 +45,11 @@ impl Gpu {
         let raw = create(adapter)?;
         let extras = adapter.extras;
         let instance = &adapter.instance;
-        let push_descriptor = extras.push_descriptor.then(|| khr::push_descriptor::Device::new(&instance.raw, &raw));
-        let calibrated =
-            extras.calibrated_timestamps.then(|| ext::calibrated_timestamps::Device::new(&instance.raw, &raw));
+        let push_descriptor =
+            extras.push_descriptor.then(|| khr::push_descriptor::Device::new(&instance.raw, &raw));
+        let calibrated = extras
+            .calibrated_timestamps
+            .then(|| ext::calibrated_timestamps::Device::new(&instance.raw, &raw));
         let mut gpu = Gpu {
             raw,
             push_descriptor,
@@ -150,7 +152,9 @@ fn create(adapter: &Adapter) -> Result<ash::Device> {
     let priorities = [1.0f32; QUEUES_MAX as usize];
     let family = |family: &crate::adapter::Family| {
         let count = family.queues.min(QUEUES_MAX) as usize;
-        vk::DeviceQueueCreateInfo::default().queue_family_index(family.index).queue_priorities(&priorities[..count])
+        vk::DeviceQueueCreateInfo::default()
+            .queue_family_index(family.index)
+            .queue_priorities(&priorities[..count])
     };
     let families: Vec<_> = adapter.families.iter().map(family).collect();
     let names = [
@@ -193,8 +197,11 @@ fn create(adapter: &Adapter) -> Result<ash::Device> {
         .shader_buffer_float32_atomic_add(true);
     let mut image_atomics =
         vk::PhysicalDeviceShaderImageAtomicInt64FeaturesEXT::default().shader_image_int64_atomics(true);
-    let mut features =
-        vk::PhysicalDeviceFeatures2::default().features(core).push_next(&mut v11).push_next(&mut v12).push_next(&mut v13);
+    let mut features = vk::PhysicalDeviceFeatures2::default()
+        .features(core)
+        .push_next(&mut v11)
+        .push_next(&mut v12)
+        .push_next(&mut v13);
     if extras.robustness2 {
         features = features.push_next(&mut robust);
     }

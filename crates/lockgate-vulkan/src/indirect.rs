@@ -57,7 +57,8 @@ impl Indirect {
         let refused = |(command, label, buffer, at): &(CommandRef, String, usize, u64)| {
             let mut bytes = [0u8; STRIDE as usize];
             scratch.get(*buffer)?.read_into(at * STRIDE, &mut bytes).ok()?;
-            let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+            let word =
+                |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
             let size = [word(16), word(20), word(24)];
             let message = format!("`{label}`: indirect arguments {size:?} exceed {limit} (max_threadgroups)");
             (word(12) != 0).then(|| (*command, Error::new(ErrorKind::Execution, message)))

@@ -52,7 +52,8 @@ impl Instance {
             .map_err(|error| unsupported(format!("there is no Vulkan loader: {error}")))?;
         // SAFETY: the entry was loaded just now.
         let version = unsafe { entry.try_enumerate_instance_version() };
-        let version = version.or_fail("asking the Vulkan loader for its version")?.unwrap_or(vk::API_VERSION_1_0);
+        let version =
+            version.or_fail("asking the Vulkan loader for its version")?.unwrap_or(vk::API_VERSION_1_0);
         if version < vk::API_VERSION_1_3 {
             let (major, minor) = (vk::api_version_major(version), vk::api_version_minor(version));
             return Err(unsupported(format!("the Vulkan loader is {major}.{minor}; 1.3 is needed")));

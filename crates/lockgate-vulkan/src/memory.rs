@@ -89,8 +89,14 @@ impl Memory {
         // SAFETY: the memory is used for binding and mapped access alone, and not after the allocation is given back.
         let memory = unsafe { allocation.memory() };
         let start = allocation.offset();
-        let memory =
-            Memory { gpu: gpu.clone(), allocation: Some(allocation), memory, start, type_bit: 1 << index, alone };
+        let memory = Memory {
+            gpu: gpu.clone(),
+            allocation: Some(allocation),
+            memory,
+            start,
+            type_bit: 1 << index,
+            alone,
+        };
         memory.clear();
         Ok(memory)
     }
@@ -162,9 +168,7 @@ fn buffer_info(gpu: &Gpu, size: u64) -> vk::BufferCreateInfo<'_> {
     let (mode, families) = gpu.sharing();
     vk::BufferCreateInfo::default()
         .size(size)
-        .usage(
-            U::TRANSFER_SRC | U::TRANSFER_DST | U::STORAGE_BUFFER | U::UNIFORM_BUFFER | U::INDIRECT_BUFFER,
-        )
+        .usage(U::TRANSFER_SRC | U::TRANSFER_DST | U::STORAGE_BUFFER | U::UNIFORM_BUFFER | U::INDIRECT_BUFFER)
         .sharing_mode(mode)
         .queue_family_indices(families)
 }

@@ -255,7 +255,9 @@ pub(crate) struct Part {
 pub(crate) fn parts(threads: [u32; 3], size: [u32; 3]) -> Vec<Part> {
     let axis = |axis: usize| {
         let (whole, rest) = (threads[axis] / size[axis], threads[axis] % size[axis]);
-        [(0, whole, size[axis]), (whole, u32::from(rest > 0), rest)].into_iter().filter(|(_, count, _)| *count > 0)
+        [(0, whole, size[axis]), (whole, u32::from(rest > 0), rest)]
+            .into_iter()
+            .filter(|(_, count, _)| *count > 0)
     };
     let mut parts = Vec::new();
     for z in axis(2) {

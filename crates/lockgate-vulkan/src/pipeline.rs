@@ -33,7 +33,8 @@ impl Layout {
     }
 
     pub(crate) fn new(gpu: &Arc<Gpu>, key: &LayoutKey) -> Result<Layout> {
-        let fail = |result| Error::new(ErrorKind::OutOfMemory, format!("a layout of bindings: {}", failed(result)));
+        let fail =
+            |result| Error::new(ErrorKind::OutOfMemory, format!("a layout of bindings: {}", failed(result)));
         let binding = |(at, (kind, count)): (usize, &(i32, u32))| {
             vk::DescriptorSetLayoutBinding::default()
                 .binding(at as u32)
@@ -64,7 +65,8 @@ impl Layout {
             offset: 0,
             size: gpu.limits.max_push_constants,
         }];
-        let info = vk::PipelineLayoutCreateInfo::default().set_layouts(&sets).push_constant_ranges(&immediates);
+        let info =
+            vk::PipelineLayoutCreateInfo::default().set_layouts(&sets).push_constant_ranges(&immediates);
         // SAFETY: the set's layout was made just now, and the range is within the limit.
         layout.raw = unsafe { gpu.raw.create_pipeline_layout(&info, None) }.map_err(fail)?;
         Ok(layout)
@@ -131,7 +133,11 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    fn create(&self, words: &[u32], flags: vk::PipelineCreateFlags) -> std::result::Result<vk::Pipeline, vk::Result> {
+    fn create(
+        &self,
+        words: &[u32],
+        flags: vk::PipelineCreateFlags,
+    ) -> std::result::Result<vk::Pipeline, vk::Result> {
         let device = &self.gpu.raw;
         let info = vk::ShaderModuleCreateInfo::default().code(words);
         // SAFETY: the words are SPIR-V that naga wrote, and ask for nothing that the device has not.

@@ -93,7 +93,8 @@ impl Recording {
     pub(crate) fn record(&mut self, batch: &Batch, context: &Context<'_>) -> Result<()> {
         let once = vk::CommandBufferBeginInfo::default().flags(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT);
         // SAFETY: the command buffer is new or was reset with its pool.
-        unsafe { self.gpu.raw.begin_command_buffer(self.raw, &once) }.or_fail("recording a command buffer")?;
+        unsafe { self.gpu.raw.begin_command_buffer(self.raw, &once) }
+            .or_fail("recording a command buffer")?;
         let timed = self.gpu.queues[batch.queue as usize].timestamps;
         let commands = if context.timing { batch.steps.len() } else { 0 };
         self.stamps.begin(self.raw, timed, commands)?;
@@ -251,11 +252,14 @@ impl Drop for Recording {
 }
 
 fn stages(of: HardwareStages) -> vk::PipelineStageFlags2 {
-    pick(of, [
-        vk::PipelineStageFlags2::COMPUTE_SHADER,
-        vk::PipelineStageFlags2::ALL_TRANSFER,
-        vk::PipelineStageFlags2::DRAW_INDIRECT,
-    ])
+    pick(
+        of,
+        [
+            vk::PipelineStageFlags2::COMPUTE_SHADER,
+            vk::PipelineStageFlags2::ALL_TRANSFER,
+            vk::PipelineStageFlags2::DRAW_INDIRECT,
+        ],
+    )
 }
 
 fn writes(of: HardwareStages) -> vk::AccessFlags2 {
@@ -264,15 +268,23 @@ fn writes(of: HardwareStages) -> vk::AccessFlags2 {
 }
 
 fn accesses(of: HardwareStages) -> vk::AccessFlags2 {
-    pick(of, [
-        vk::AccessFlags2::SHADER_READ | vk::AccessFlags2::UNIFORM_READ | vk::AccessFlags2::SHADER_STORAGE_WRITE,
-        vk::AccessFlags2::TRANSFER_READ | vk::AccessFlags2::TRANSFER_WRITE,
-        vk::AccessFlags2::INDIRECT_COMMAND_READ,
-    ])
+    pick(
+        of,
+        [
+            vk::AccessFlags2::SHADER_READ
+                | vk::AccessFlags2::UNIFORM_READ
+                | vk::AccessFlags2::SHADER_STORAGE_WRITE,
+            vk::AccessFlags2::TRANSFER_READ | vk::AccessFlags2::TRANSFER_WRITE,
+            vk::AccessFlags2::INDIRECT_COMMAND_READ,
+        ],
+    )
 }
 
 /// The flags that belong to each stage of a set.
-fn pick<F: Default + std::ops::BitOrAssign + Copy>(of: HardwareStages, [compute, transfer, indirect]: [F; 3]) -> F {
+fn pick<F: Default + std::ops::BitOrAssign + Copy>(
+    of: HardwareStages,
+    [compute, transfer, indirect]: [F; 3],
+) -> F {
     let table = [
         (HardwareStages::COMPUTE, compute),
         (HardwareStages::TRANSFER, transfer),

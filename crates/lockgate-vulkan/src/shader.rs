@@ -39,8 +39,10 @@ pub(crate) struct Shader {
 
 impl Shader {
     pub(crate) fn new(gpu: &Gpu, source: &ComputePipelineSource<'_>) -> Result<Shader> {
-        let slots = slots(&source.module.module, &source.module.info, source.entry_point)
-            .map_err(|feature| refuse(source, ErrorKind::Unsupported, &format!("{feature} is not supported")))?;
+        let slots =
+            slots(&source.module.module, &source.module.info, source.entry_point).map_err(|feature| {
+                refuse(source, ErrorKind::Unsupported, &format!("{feature} is not supported"))
+            })?;
         let (module, info) = specialize(source)?;
         let (module, info) = (module.into_owned(), info.into_owned());
         let Some(entry) = find(&module, source.entry_point) else {
@@ -49,9 +51,10 @@ impl Shader {
         let workgroup_size = module.entry_points[entry].workgroup_size;
         let uses = info.get_entry_point(entry);
         let used = |space| {
-            module.global_variables.iter().filter(move |(handle, global)| {
-                global.space == space && !uses[*handle].is_empty()
-            })
+            module
+                .global_variables
+                .iter()
+                .filter(move |(handle, global)| global.space == space && !uses[*handle].is_empty())
         };
         let has_immediates = used(AddressSpace::Immediate).next().is_some();
         let shared: u64 = used(AddressSpace::WorkGroup)
@@ -62,7 +65,12 @@ impl Shader {
     }
 
     /// SPIR-V of a module that has the kernel's entry point and bindings.
-    pub(crate) fn compile(&self, gpu: &Gpu, module: &Module, info: &ModuleInfo) -> std::result::Result<Vec<u32>, String> {
+    pub(crate) fn compile(
+        &self,
+        gpu: &Gpu,
+        module: &Module,
+        info: &ModuleInfo,
+    ) -> std::result::Result<Vec<u32>, String> {
         let robust = gpu.extras.robustness2;
         let clamp = BoundsCheckPolicy::Restrict;
         // With the feature robustBufferAccess2 the device itself reads zero and writes nothing beyond a binding.
@@ -125,25 +133,25 @@ fn specialize<'a>(source: &ComputePipelineSource<'a>) -> Result<(Cow<'a, Module>
         .map_err(|error| refuse(source, ErrorKind::Kernel, &error.to_string()))
 }
 
-fn check_limits(
-    gpu: &Gpu,
-    source: &ComputePipelineSource<'_>,
-    size: [u32; 3],
-    shared: u64,
-) -> Result<()> {
+fn check_limits(gpu: &Gpu, source: &ComputePipelineSource<'_>, size: [u32; 3], shared: u64) -> Result<()> {
     let limits = &gpu.limits;
     let fail = |why: String| Err(refuse(source, ErrorKind::Unsupported, &why));
     if let Some(axis) = (0..3).find(|axis| size[*axis] > limits.max_group[*axis]) {
         let (has, most) = (size[axis], limits.max_group[axis]);
-        return fail(format!("a workgroup of {has} along axis {axis} exceeds {most} (maxComputeWorkGroupSize)"));
+        return fail(format!(
+            "a workgroup of {has} along axis {axis} exceeds {most} (maxComputeWorkGroupSize)"
+        ));
     }
-    let (has, most) = (size.iter().map(|side| u64::from(*side)).product::<u64>(), limits.max_group_invocations);
+    let (has, most) =
+        (size.iter().map(|side| u64::from(*side)).product::<u64>(), limits.max_group_invocations);
     if has > u64::from(most) {
         return fail(format!("a workgroup of {has} exceeds {most} (maxComputeWorkGroupInvocations)"));
     }
     let most = limits.max_workgroup_memory;
     if shared > u64::from(most) {
-        return fail(format!("{shared} bytes of workgroup memory exceed {most} (maxComputeSharedMemorySize)"));
+        return fail(format!(
+            "{shared} bytes of workgroup memory exceed {most} (maxComputeSharedMemorySize)"
+        ));
     }
     Ok(())
 }

@@ -41,7 +41,8 @@ fn usage(gpu: &Gpu, texture: &TextureDescriptor) -> (vk::ImageUsageFlags, vk::Im
     use vk::{FormatFeatureFlags as Has, ImageCreateFlags as Flag, ImageUsageFlags as Usage};
     let features = |format| {
         // SAFETY: the instance is alive and the device is one of it.
-        unsafe { gpu.instance.raw.get_physical_device_format_properties(gpu.physical, format) }.optimal_tiling_features
+        unsafe { gpu.instance.raw.get_physical_device_format_properties(gpu.physical, format) }
+            .optimal_tiling_features
     };
     let own = features(format(texture.format));
     let mut usage = Usage::TRANSFER_SRC | Usage::TRANSFER_DST;
@@ -145,7 +146,12 @@ pub(crate) fn supported(gpu: &Gpu, texture: &TextureDescriptor) -> Result<()> {
 }
 
 impl Texture {
-    pub(crate) fn new(gpu: &Arc<Gpu>, texture: &TextureDescriptor, memory: &Native, offset: u64) -> Result<Texture> {
+    pub(crate) fn new(
+        gpu: &Arc<Gpu>,
+        texture: &TextureDescriptor,
+        memory: &Native,
+        offset: u64,
+    ) -> Result<Texture> {
         supported(gpu, texture)?;
         let memory = native::<Memory>(memory)?;
         if needs(gpu, texture).memory_type_bits & memory.type_bit == 0 {

@@ -5,6 +5,7 @@
 
 mod contents;
 mod encode;
+mod heaps;
 mod refuse;
 mod stand_in;
 mod verdict;
@@ -194,15 +195,16 @@ impl<'a> Machine<'a> {
             true => HazardTrackingMode::Tracked,
             false => HazardTrackingMode::Untracked,
         };
-        let heaps = file.heaps.iter().map(|heap| {
+        let heaps = file.heaps.iter().enumerate().map(|(index, heap)| {
+            let wrong = |error| failure(file, &heap.span, &error);
             let descriptor = HeapDescriptor {
-                size: heap.size,
+                size: heaps::size_on(device, file, index).map_err(wrong)?,
                 heap_type: heap.kind,
                 storage: heap.storage,
                 hazard_tracking_mode: mode(heap.tracked),
                 label: &heap.name,
             };
-            device.new_heap(&descriptor).map_err(|error| failure(file, &heap.span, &error))
+            device.new_heap(&descriptor).map_err(wrong)
         });
         let queues = file.queues.iter().map(|queue| {
             let hazard_tracking = queue.descriptor.hazard_tracking;
