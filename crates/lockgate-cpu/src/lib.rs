@@ -137,7 +137,8 @@ impl CpuBackend {
             max_buffer_size: 1 << 34,
             max_texture_size: 16384,
             max_buffer_binding_size: 1 << 34,
-            buffer_offset_alignment: 4,
+            storage_offset_alignment: 4,
+            uniform_offset_alignment: 4,
             max_threadgroups: 65535 * 256,
             max_immediates: 4096,
         };

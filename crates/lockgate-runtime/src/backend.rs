@@ -37,8 +37,10 @@ pub struct DeviceInfo {
     pub max_texture_size: u32,
     /// Most bytes of a buffer that a kernel sees through one binding.
     pub max_buffer_binding_size: u64,
-    /// What the first byte of a bound range is a multiple of, a power of two from 4 on.
-    pub buffer_offset_alignment: u64,
+    /// What the first byte of a range bound as `var<storage>` is a multiple of, a power of two from 4 on.
+    pub storage_offset_alignment: u64,
+    /// The same for `var<uniform>`.
+    pub uniform_offset_alignment: u64,
     /// Most workgroups of a dispatch along one axis.
     pub max_threadgroups: u32,
     /// Most bytes of immediates of a dispatch.

@@ -8,6 +8,7 @@ use crate::argument_table::{Argument, ArgumentTable};
 use crate::backend::{Binding, BufferSpan, DeviceInfo};
 use crate::contents::CommandBufferContents;
 use crate::library::{BindingKind, ComputePipeline, ReflectedBinding};
+use crate::{Error, ErrorKind, Result};
 use lockgate_sync::{Access, AccessKind, Texels};
 use std::sync::Arc;
 
@@ -42,7 +43,8 @@ pub(crate) struct Captured {
 pub(crate) struct DispatchLimits {
     pub(crate) max_threadgroups: u32,
     max_buffer_binding_size: u64,
-    buffer_offset_alignment: u64,
+    storage_offset_alignment: u64,
+    uniform_offset_alignment: u64,
 }
 
 impl DispatchLimits {
@@ -50,8 +52,31 @@ impl DispatchLimits {
         DispatchLimits {
             max_threadgroups: info.max_threadgroups,
             max_buffer_binding_size: info.max_buffer_binding_size,
-            buffer_offset_alignment: info.buffer_offset_alignment,
+            storage_offset_alignment: info.storage_offset_alignment,
+            uniform_offset_alignment: info.uniform_offset_alignment,
         }
+    }
+
+    /// Whether a binding can be a range of a buffer.
+    fn check(&self, binding: &ReflectedBinding, start: u64, size: u64) -> Result<()> {
+        let name = &binding.name;
+        let (align, limit) = match binding.uniform {
+            true => (self.uniform_offset_alignment, "uniform_offset_alignment"),
+            false => (self.storage_offset_alignment, "storage_offset_alignment"),
+        };
+        if !start.is_multiple_of(align) {
+            let kind = if start.is_multiple_of(4) { ErrorKind::Unsupported } else { ErrorKind::Invalid };
+            let message =
+                format!("`{name}` is bound from byte {start}, which is not aligned to {align} ({limit})");
+            return Err(Error::new(kind, message));
+        }
+        if size > self.max_buffer_binding_size {
+            let most = self.max_buffer_binding_size;
+            let message =
+                format!("`{name}` is bound to {size} bytes, which exceed {most} (max_buffer_binding_size)");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        Ok(())
     }
 }
 
@@ -120,10 +145,12 @@ impl Bound {
         contents: &mut CommandBufferContents,
         checking: bool,
         limits: DispatchLimits,
-    ) -> Result<Captured, String> {
+    ) -> Result<Captured> {
         self.captured = None;
         self.accesses.clear();
-        let Some(pipeline) = &self.pipeline else { return Err("a dispatch needs a pipeline".into()) };
+        let Some(pipeline) = &self.pipeline else {
+            return Err(Error::invalid("a dispatch needs a pipeline"));
+        };
         let arguments = self.table.as_ref().map(ArgumentTable::lock);
         let changes = self.table.as_ref().map_or(0, ArgumentTable::changes);
         let first = contents.bindings.len();
@@ -135,10 +162,12 @@ impl Bound {
                 Some(argument) => target.bind(binding, argument),
                 None => {
                     let ReflectedBinding { group, binding, name, .. } = binding;
-                    Err(format!("nothing is bound to `{name}` (@group({group}) @binding({binding}))"))
+                    let message =
+                        format!("nothing is bound to `{name}` (@group({group}) @binding({binding}))");
+                    Err(Error::invalid(message))
                 }
             };
-            bound.map_err(|message| format!("`{}`: {message}", pipeline.label()))?;
+            bound.map_err(|why| why.context(format!("`{}`", pipeline.label())))?;
         }
         let bindings = (first as u32, (contents.bindings.len() - first) as u32);
         let place = contents.pipeline(pipeline);
@@ -158,7 +187,7 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    fn bind(&mut self, binding: &ReflectedBinding, argument: &Argument) -> Result<(), String> {
+    fn bind(&mut self, binding: &ReflectedBinding, argument: &Argument) -> Result<()> {
         let name = &binding.name;
         let mut kind = AccessKind::empty();
         kind.set(AccessKind::READ, binding.reads);
@@ -171,27 +200,16 @@ impl Target<'_> {
                 let size = range.end.saturating_sub(range.start);
                 let (label, length) = (buffer.label(), buffer.size());
                 if range.start > range.end || range.end > length {
-                    return Err(format!(
+                    return Err(Error::invalid(format!(
                         "`{name}` is bound to {range:?} of buffer `{label}` of {length} bytes"
-                    ));
+                    )));
                 }
                 if size < min_size {
-                    return Err(format!(
+                    return Err(Error::invalid(format!(
                         "`{name}` needs {min_size} bytes, and {size} of buffer `{label}` are bound"
-                    ));
+                    )));
                 }
-                if !range.start.is_multiple_of(self.limits.buffer_offset_alignment) {
-                    return Err(format!(
-                        "`{name}` is bound from byte {}, which is not aligned to {} (buffer_offset_alignment)",
-                        range.start, self.limits.buffer_offset_alignment
-                    ));
-                }
-                if size > self.limits.max_buffer_binding_size {
-                    return Err(format!(
-                        "`{name}` is bound to {size} bytes, which exceed {} (max_buffer_binding_size)",
-                        self.limits.max_buffer_binding_size
-                    ));
-                }
+                self.limits.check(binding, range.start, size)?;
                 let resource = self.contents.buffer(buffer);
                 let span = BufferSpan { resource, offset: range.start, size };
                 self.contents.bindings.push(Binding::Buffer(span));
@@ -218,7 +236,7 @@ impl Target<'_> {
                     Argument::Texture(_) => "a texture",
                     Argument::Sampler(_) => "a sampler",
                 };
-                return Err(format!("`{name}` is no {what}, but {what} is bound to it", what = what));
+                return Err(Error::invalid(format!("`{name}` is no {what}, but {what} is bound to it")));
             }
         }
         Ok(())

@@ -74,7 +74,7 @@ impl ComputeCommandEncoder<'_> {
             Some(captured) => captured,
             None => match buffer.bound.capture(&mut buffer.contents, buffer.checking, buffer.limits) {
                 Ok(captured) => captured,
-                Err(message) => return self.fail(message),
+                Err(why) => return buffer.contents.fail(why),
             },
         };
         let command = Command::Dispatch {

@@ -77,6 +77,8 @@ pub struct ReflectedBinding {
     pub name: String,
     /// What it holds.
     pub kind: BindingKind,
+    /// Whether it is a `var<uniform>`, for which a device may want another alignment.
+    pub uniform: bool,
     /// Whether the kernel may load from it.
     pub reads: bool,
     /// Whether the kernel may store to it.
@@ -293,6 +295,7 @@ fn reflect(shader: &ShaderModule, entry: usize) -> Reflection {
             binding: binding.binding,
             name: variable.name.clone().unwrap_or_default(),
             kind,
+            uniform: variable.space == naga::AddressSpace::Uniform,
             reads: used.intersects(GlobalUse::READ | GlobalUse::ATOMIC),
             writes: used.intersects(GlobalUse::WRITE | GlobalUse::ATOMIC),
             atomic: atomics.only(handle),

@@ -23,7 +23,8 @@ impl Default for NullBackend {
             max_buffer_size: 1 << 32,
             max_texture_size: 16384,
             max_buffer_binding_size: 1 << 32,
-            buffer_offset_alignment: 4,
+            storage_offset_alignment: 4,
+            uniform_offset_alignment: 4,
             max_threadgroups: 65535,
             max_immediates: 256,
         };

@@ -65,7 +65,8 @@ pub(crate) struct Limits {
     pub(crate) max_workgroup_memory: u32,
     pub(crate) max_push_constants: u32,
     pub(crate) max_push_descriptors: u32,
-    pub(crate) buffer_offset_alignment: u64,
+    pub(crate) storage_offset_alignment: u64,
+    pub(crate) uniform_offset_alignment: u64,
     pub(crate) granularity: u64,
     /// Nanoseconds of a tick of a timestamp.
     pub(crate) timestamp_period: f32,
@@ -275,10 +276,8 @@ fn limits(instance: &Instance, physical: vk::PhysicalDevice, push: bool) -> Limi
         max_workgroup_memory: core.max_compute_shared_memory_size,
         max_push_constants: core.max_push_constants_size,
         max_push_descriptors: pushed.max_push_descriptors,
-        buffer_offset_alignment: core
-            .min_storage_buffer_offset_alignment
-            .max(core.min_uniform_buffer_offset_alignment)
-            .max(4),
+        storage_offset_alignment: core.min_storage_buffer_offset_alignment.max(4),
+        uniform_offset_alignment: core.min_uniform_buffer_offset_alignment.max(4),
         granularity: core.buffer_image_granularity.max(1),
         timestamp_period: core.timestamp_period,
     }

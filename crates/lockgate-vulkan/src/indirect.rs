@@ -81,7 +81,7 @@ impl Recording {
         let check = context.tools.check_size()?;
         // The binding begins where the driver allows, the size lies some words behind that.
         let limits = self.gpu().limits;
-        let start = offset / limits.buffer_offset_alignment * limits.buffer_offset_alignment;
+        let start = offset / limits.storage_offset_alignment * limits.storage_offset_alignment;
         let to = (place * STRIDE / 4) as u32;
         let immediates = [((offset - start) / 4) as u32, to, limits.max_threadgroups];
         let range = (arguments.size - start).min(limits.max_binding_size);

@@ -122,7 +122,7 @@ fn listen(
     let functions = ext::debug_utils::Instance::new(entry, instance);
     let info = vk::DebugUtilsMessengerCreateInfoEXT::default()
         .message_severity(Severity::ERROR | Severity::WARNING)
-        .message_type(Kind::VALIDATION | Kind::PERFORMANCE)
+        .message_type(Kind::VALIDATION)
         .pfn_user_callback(Some(on_message))
         .user_data(Arc::as_ptr(messages) as *mut c_void);
     // SAFETY: the list behind `user_data` lives as long as the instance, which destroys the messenger first.

@@ -102,6 +102,9 @@ pub struct VulkanDescriptor {
     pub validation: Validation,
     /// Most hardware queues to use; 0 is all. Default: 0.
     pub queues: usize,
+    /// Whether descriptors come from sets also where the driver can push them. Default: no. Older validation layers look
+    /// into sets only.
+    pub descriptor_sets: bool,
     /// The folder in which compiled pipelines are kept between runs. Default: none, and nothing is kept.
     pub pipeline_cache: Option<PathBuf>,
 }
@@ -144,6 +147,7 @@ impl VulkanBackend {
     pub fn open(descriptor: &VulkanDescriptor) -> Result<VulkanBackend> {
         let instance = Instance::open(descriptor.validation)?;
         let mut adapter = choose(adapter::list(&instance)?, descriptor)?;
+        adapter.extras.push_descriptor &= !descriptor.descriptor_sets;
         if descriptor.queues > 0 {
             let mut left = descriptor.queues as u32;
             for family in &mut adapter.families {
@@ -160,7 +164,8 @@ impl VulkanBackend {
             description: format!("{}, {queues} hardware queues", adapter.description),
             max_buffer_size: limits.max_buffer_size,
             max_buffer_binding_size: limits.max_binding_size,
-            buffer_offset_alignment: limits.buffer_offset_alignment,
+            storage_offset_alignment: limits.storage_offset_alignment,
+            uniform_offset_alignment: limits.uniform_offset_alignment,
             max_texture_size: limits.max_texture_size,
             max_threadgroups: limits.max_threadgroups,
             max_immediates: limits.max_push_constants,

@@ -390,7 +390,8 @@ impl Planner {
                 }
                 (kind, _) => {
                     let reaches = self.join(graph, vertex);
-                    if behind {
+                    // The host has seen the failure: what it does next does not depend on it.
+                    if behind && matches!(kind, VertexKind::Join | VertexKind::Signal { .. }) {
                         self.skipped.insert(vertex.id);
                     }
                     if !behind || !matches!(kind, VertexKind::Signal { .. }) {
@@ -458,8 +459,8 @@ impl Planner {
             epoch = epoch.max(next);
             after |= reach.stages;
         }
-        for wait in waits {
-            self.wait(own, wait);
+        if !waits.is_empty() {
+            self.wait(own, &waits);
         }
         // A wait may have begun a new batch.
         epoch = epoch.max(self.queues[own].floor);
@@ -474,22 +475,26 @@ impl Planner {
         smallvec![Reach { queue: job.queue, stages: job.stages, epoch, batch }]
     }
 
-    /// The open batch of a queue waits for another queue; commands that it has already do not.
-    fn wait(&mut self, queue: usize, point: Point) {
-        if self.queues[point.queue as usize].closed < point.batch {
-            self.close(point.queue as usize);
+    /// The open batch of a queue waits for others; commands that it has already do not.
+    fn wait(&mut self, queue: usize, points: &[Point]) {
+        for point in points {
+            if self.queues[point.queue as usize].closed < point.batch {
+                self.close(point.queue as usize);
+            }
         }
-        let covers = |wait: &Point| wait.queue == point.queue && wait.batch >= point.batch;
-        if self.queues[queue].open.waits.iter().any(covers) {
+        let open = &self.queues[queue].open;
+        let covers = |own: &Point, point: &Point| own.queue == point.queue && own.batch >= point.batch;
+        if points.iter().all(|point| open.waits.iter().any(|own| covers(own, point))) {
             return;
         }
-        if !self.queues[queue].open.commands.is_empty() {
-            self.close(queue);
-        }
+        self.close(queue);
+        // All of them: a new batch knows nothing of what the one before waited for.
         let waits = &mut self.queues[queue].open.waits;
-        match waits.iter_mut().find(|wait| wait.queue == point.queue) {
-            Some(wait) => wait.batch = wait.batch.max(point.batch),
-            None => waits.push(point),
+        for point in points {
+            match waits.iter_mut().find(|wait| wait.queue == point.queue) {
+                Some(wait) => wait.batch = wait.batch.max(point.batch),
+                None => waits.push(*point),
+            }
         }
     }
 

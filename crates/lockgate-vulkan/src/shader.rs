@@ -73,8 +73,9 @@ impl Shader {
     ) -> std::result::Result<Vec<u32>, String> {
         let robust = gpu.extras.robustness2;
         let clamp = BoundsCheckPolicy::Restrict;
-        // With the feature robustBufferAccess2 the device itself reads zero and writes nothing beyond a binding.
-        let buffer = if robust { BoundsCheckPolicy::Unchecked } else { BoundsCheckPolicy::ReadZeroSkipWrite };
+        // With the feature robustBufferAccess2 the device itself reads zero and writes nothing beyond a binding. Without,
+        // the last element stands for those beyond it: naga has no other way for atomics.
+        let buffer = if robust { BoundsCheckPolicy::Unchecked } else { clamp };
         let native = spv::ZeroInitializeWorkgroupMemoryMode::Native;
         let polyfill = spv::ZeroInitializeWorkgroupMemoryMode::Polyfill;
         let binding = |(at, slot): (usize, &Slot)| {

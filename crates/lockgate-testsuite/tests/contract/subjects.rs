@@ -5,7 +5,7 @@
 
 use lockgate_cpu::{CpuBackend, CpuDescriptor, Order};
 use lockgate_runtime::{Device, DeviceDescriptor};
-use lockgate_vulkan::{Validation, VulkanBackend, VulkanDescriptor, adapters};
+use lockgate_vulkan::{Validation, ValidationMessages, VulkanBackend, VulkanDescriptor, adapters};
 use std::fmt;
 
 /// What the validation layer says and that is no mistake of ours, with the reason.
@@ -49,19 +49,46 @@ pub(crate) fn subjects() -> Vec<Subject> {
     subjects
 }
 
+/// An open device, and what the validation layer says about it.
+pub(crate) struct Opened {
+    pub(crate) device: Device,
+    messages: Option<ValidationMessages>,
+}
+
+impl Opened {
+    /// Whether the validation layer looks at it.
+    pub(crate) fn is_validated(&self) -> bool {
+        self.messages.is_some()
+    }
+
+    /// What the validation layer has said since the last call.
+    pub(crate) fn messages(&self) -> Vec<String> {
+        taken(self.messages.as_ref())
+    }
+}
+
+fn taken(messages: Option<&ValidationMessages>) -> Vec<String> {
+    let mut messages = messages.map(ValidationMessages::take).unwrap_or_default();
+    messages.retain(|message| !KNOWN_MESSAGES.iter().any(|(known, _)| message.contains(known)));
+    messages
+}
+
 impl Subject {
-    /// Runs a test on a new device and fails if the validation layer has anything to say.
-    pub(crate) fn run(&self, descriptor: DeviceDescriptor, test: impl FnOnce(&Device)) {
+    /// A new device of this kind.
+    pub(crate) fn open(&self, descriptor: DeviceDescriptor) -> Opened {
         eprintln!("{self}");
         match self {
             Subject::Cpu(order) => {
                 let cpu = CpuDescriptor { order: order.clone(), ..Default::default() };
-                test(&Device::new(Box::new(CpuBackend::new(&cpu).unwrap()), descriptor));
+                let device = Device::new(Box::new(CpuBackend::new(&cpu).unwrap()), descriptor);
+                Opened { device, messages: None }
             }
             Subject::Vulkan(name, queues) => {
                 let mut vulkan = VulkanDescriptor {
                     adapter: Some(name.clone()),
                     queues: *queues,
+                    // Both ways to descriptors are tested, and the older layers see one of them only.
+                    descriptor_sets: *queues == 1,
                     validation: Validation::Synchronization,
                     ..Default::default()
                 };
@@ -71,13 +98,19 @@ impl Subject {
                     vulkan.validation = Validation::Off;
                     VulkanBackend::open(&vulkan).unwrap()
                 });
-                let messages = backend.validation_messages();
-                test(&Device::new(Box::new(backend), descriptor));
-                let mut messages = messages.take();
-                messages.retain(|message| !KNOWN_MESSAGES.iter().any(|(known, _)| message.contains(known)));
-                assert!(messages.is_empty(), "{self}: the validation layer says:\n{}", messages.join("\n"));
+                let messages = (vulkan.validation != Validation::Off).then(|| backend.validation_messages());
+                Opened { device: Device::new(Box::new(backend), descriptor), messages }
             }
         }
+    }
+
+    /// Runs a test on a new device and fails if the validation layer has anything to say.
+    pub(crate) fn run(&self, descriptor: DeviceDescriptor, test: impl FnOnce(&Device)) {
+        let Opened { device, messages } = self.open(descriptor);
+        test(&device);
+        drop(device);
+        let messages = taken(messages.as_ref());
+        assert!(messages.is_empty(), "{self}: the validation layer says:\n{}", messages.join("\n"));
     }
 }
 
