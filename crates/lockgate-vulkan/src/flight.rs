@@ -4,6 +4,7 @@
 //! its timeline; a host thread that waits looks for itself first, since that is sooner. Deliberately absent: how a batch
 //! is recorded (`record.rs`). Tested in `tests/device.rs`.
 
+use crate::counters::Counters;
 use crate::error::error;
 use crate::gpu::Gpu;
 use crate::memory::native;
@@ -80,6 +81,7 @@ pub(crate) struct Flight {
     pub(crate) tools: Tools,
     pub(crate) observer: OnceLock<Arc<dyn Observer>>,
     pub(crate) timing: AtomicBool,
+    pub(crate) counters: Counters,
     closing: AtomicBool,
     clock: Clock,
     state: Mutex<State>,
@@ -103,6 +105,7 @@ impl Flight {
             tools: Tools::new(gpu),
             observer: OnceLock::new(),
             timing: AtomicBool::new(false),
+            counters: Counters::default(),
             closing: AtomicBool::new(false),
             clock: Clock::new(gpu),
             state: Mutex::new(state),
@@ -155,8 +158,12 @@ impl Flight {
         let State { planner, commits, images, .. } = state;
         let graphics = self.gpu.queues.iter().position(|queue| queue.graphics).unwrap_or(0) as u32;
         let mut failed: Vec<(CommitId, Error)> = Vec::new();
+        let mut at: Option<(CommitId, &Commit)> = None;
         let plan = planner.plan(graph, &mut |command| {
-            let commit = commits.get(&command.commit)?;
+            let commit = match at {
+                Some((id, commit)) if id == command.commit => commit,
+                _ => at.insert((command.commit, commits.get(&command.commit)?)).1,
+            };
             let (queue, buffer) = (commit.queue, &commit.buffers[command.buffer as usize]);
             let own = buffer.contents.commands().get(command.command as usize)?;
             if let Err(why) = can_run(own, buffer) {
@@ -196,6 +203,7 @@ impl Flight {
     }
 
     fn hand_over(&self, state: &mut State, plan: Plan) -> Result<()> {
+        self.counters.add(&plan);
         for batch in plan.batches {
             self.hand_over_batch(state, &batch)?;
         }

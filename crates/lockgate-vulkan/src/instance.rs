@@ -28,6 +28,9 @@ pub enum Validation {
 
 const LAYER: &CStr = c"VK_LAYER_KHRONOS_validation";
 
+/// Loaders and layers make and destroy instances one after the other.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// What the validation layer has said.
 pub(crate) type Messages = Arc<Mutex<Vec<String>>>;
 
@@ -47,6 +50,7 @@ impl Instance {
     /// # Errors
     /// [`ErrorKind::Unsupported`]: no loader, or a loader that is too old; no validation layer, if one is asked for.
     pub(crate) fn open(validation: Validation) -> Result<Arc<Instance>> {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the loader is trusted like any other library of the system; its initializers have no preconditions.
         let entry = unsafe { Entry::load() }
             .map_err(|error| unsupported(format!("there is no Vulkan loader: {error}")))?;
@@ -71,6 +75,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((functions, messenger)) = &self.messenger {
             // SAFETY: the messenger was made by this instance and is destroyed once.
             unsafe { functions.destroy_debug_utils_messenger(*messenger, None) };

@@ -22,6 +22,7 @@ mod adapter;
 mod bind;
 mod blit;
 mod cache;
+mod counters;
 mod error;
 mod flight;
 mod format;
@@ -41,6 +42,7 @@ mod tools;
 mod transfer;
 
 pub use adapter::AdapterKind;
+pub use counters::Counters;
 pub use instance::Validation;
 
 use crate::adapter::Found;
@@ -184,6 +186,11 @@ impl VulkanBackend {
     /// Where the validation layer's messages are kept, if it is on: all so far.
     pub fn validation_messages(&self) -> ValidationMessages {
         ValidationMessages(self.gpu.instance.messages.clone())
+    }
+
+    /// Counts what the device is given to do, also once it is a backend.
+    pub fn counters(&self) -> Counters {
+        self.flight.counters.clone()
     }
 
     fn layout(&self, shader: &Shader) -> Result<Arc<Layout>> {

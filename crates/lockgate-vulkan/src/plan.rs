@@ -170,6 +170,8 @@ pub struct Batch {
     pub waits: SmallVec<[Point; 2]>,
     /// What it does, in this order.
     pub steps: Vec<Step>,
+    /// How many of `steps` are barriers.
+    pub barriers: usize,
     /// Stages of its commands.
     pub stages: HardwareStages,
 }
@@ -252,8 +254,7 @@ pub struct Plan {
 impl Plan {
     /// How many barriers it has.
     pub fn barriers(&self) -> usize {
-        let steps = self.batches.iter().flat_map(|batch| &batch.steps);
-        steps.filter(|step| matches!(step, Step::Barrier { .. })).count()
+        self.batches.iter().map(|batch| batch.barriers).sum()
     }
 }
 
@@ -509,6 +510,7 @@ impl Planner {
         let floor = queue.floor;
         queue.floor = queue.last;
         by_epoch(&mut open.commands, &mut self.sorted, floor);
+        let mut count = 0;
         let mut steps = Vec::with_capacity(open.commands.len() + open.barriers.len());
         let mut barriers = (floor..).zip(open.barriers).peekable();
         for (epoch, command) in open.commands {
@@ -516,12 +518,14 @@ impl Planner {
                 let Pending { after, before, fresh } = barrier;
                 if before != HardwareStages::default() {
                     steps.push(Step::Barrier { after, before, fresh });
+                    count += 1;
                 }
             }
             steps.push(Step::Command(command));
         }
         let (queue, number) = (at as u32, self.queues[at].closed);
-        self.plan.batches.push(Batch { queue, number, waits: open.waits, steps, stages: open.stages });
+        let (waits, barriers, stages) = (open.waits, count, open.stages);
+        self.plan.batches.push(Batch { queue, number, waits, steps, barriers, stages });
     }
 }
 

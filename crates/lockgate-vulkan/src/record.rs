@@ -127,7 +127,7 @@ impl Recording {
         match *command {
             Command::Dispatch { pipeline, bindings, binding_count, grid, immediates } => {
                 let Some(pipeline) = of.pipelines.get(pipeline as usize) else { return Ok(()) };
-                let pipeline = native::<Pipeline>(pipeline)?;
+                let Some(pipeline) = pipeline.downcast_ref::<Pipeline>() else { return Ok(()) };
                 let checked = match grid {
                     Grid::Indirect(span) => {
                         let arguments = native::<Buffer>(&of.resources[span.resource as usize])?;
@@ -135,9 +135,9 @@ impl Recording {
                     }
                     _ => None,
                 };
-                self.binder.bind(self.raw, &pipeline, of, (bindings, binding_count))?;
-                self.binder.immediates(self.raw, &pipeline, of, immediates);
-                self.dispatch(&pipeline, grid, checked)
+                self.binder.bind(self.raw, pipeline, of, (bindings, binding_count))?;
+                self.binder.immediates(self.raw, pipeline, of, immediates);
+                self.dispatch(pipeline, grid, checked)
             }
             _ => self.blit(command, of, context),
         }
