@@ -20,6 +20,7 @@ mod memory;
 mod number;
 mod reflect;
 mod sample;
+mod subgroup;
 pub mod texel;
 pub mod watch;
 
@@ -32,7 +33,7 @@ pub use binding::{
     SamplerBinding, TextureBinding, TextureDimension,
 };
 pub use error::KernelError;
-pub use reflect::{Slot, SlotKind};
+pub use reflect::{Elements, Slot, SlotKind};
 
 /// What to compile.
 pub struct KernelDescriptor<'a> {
@@ -166,7 +167,7 @@ impl Kernel {
     pub fn smallest_scalar(&self) -> u32 {
         match &self.runner {
             Runner::Interpreter(program) => program.smallest_scalar(),
-            Runner::Jit(_) => 4,
+            Runner::Jit(code) => code.smallest_scalar(),
         }
     }
 

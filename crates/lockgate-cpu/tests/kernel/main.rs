@@ -6,6 +6,8 @@ mod generate;
 mod generated;
 mod harness;
 mod memory;
+mod numbers;
 mod refusals;
 mod statements;
+mod subgroups;
 mod textures;

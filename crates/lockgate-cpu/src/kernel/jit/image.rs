@@ -11,9 +11,9 @@ use cranelift_codegen::ir::{
 
 use super::{
     super::number::Num,
-    code::{Emitter, NONE, PlaneValues, Val, context, flags, plane, scalar_type, vector_type},
+    code::{Emitter, NONE, PlaneValues, Val, flags, plane, scalar_type, vector_type},
     helpers::{self, ImageCall, field},
-    ir::{Id, ImageOp},
+    ir::{Id, ImageOp, Resource},
     rows,
     shape::Shape,
 };
@@ -25,29 +25,31 @@ impl Emitter<'_, '_> {
     pub(super) fn image(
         &mut self,
         op: ImageOp,
-        (slot, sampler): (u32, Option<u32>),
+        (texture, sampler): (Resource, Option<Resource>),
         fields: Fields<'_>,
         results: &[Id],
     ) {
+        let slot = texture.slot;
         let wide = self.lanes == 4 && results.iter().all(|id| self.shapes.ids[id.at()] == Shape::Varying);
         let floats = |this: &Self, ids: &[Id]| ids.iter().all(|id| this.program.num(*id) == Num::F32);
-        let at = self.plane_coordinates(fields).zip(self.slots[slot as usize].plane);
+        let plane = self.slots[slot as usize].plane.filter(|_| texture.element.is_none());
+        let at = self.plane_coordinates(fields).zip(plane);
         match (op, at, <[Id; 4]>::try_from(results)) {
             (ImageOp::Load, Some((at, plane)), Ok(results)) if wide && floats(self, &results) => {
                 let rows = self.load_texels(slot, &plane, at, fields);
                 self.define_rows(results, rows);
             }
             (_, _, Ok(results)) if wide => {
-                let rows = self.call_for_rows(op, (slot, sampler), fields, self.program.num(results[0]));
+                let rows = self.call_for_rows(op, (texture, sampler), fields, self.program.num(results[0]));
                 self.define_rows(results, rows);
             }
             (ImageOp::Store, Some((at, plane)), _) if wide && self.mask().is_none() => {
                 match rows::stored_texel(fields).filter(|texel| floats(self, texel)) {
                     Some(texel) => self.store_texels(slot, &plane, at, fields, texel),
-                    None => self.call_for_scalars(op, (slot, sampler), fields, results),
+                    None => self.call_for_scalars(op, (texture, sampler), fields, results),
                 }
             }
-            _ => self.call_for_scalars(op, (slot, sampler), fields, results),
+            _ => self.call_for_scalars(op, (texture, sampler), fields, results),
         }
     }
 
@@ -132,7 +134,8 @@ impl Emitter<'_, '_> {
         self.jump_rows(end, texels);
         self.b.set_cold_block(slow);
         self.start(slow);
-        let texels = self.call_for_rows(ImageOp::Load, (slot, None), fields, Num::F32);
+        let texels =
+            self.call_for_rows(ImageOp::Load, (Resource { slot, element: None }, None), fields, Num::F32);
         self.jump_rows(end, texels);
         self.start(end);
         rows
@@ -207,7 +210,7 @@ impl Emitter<'_, '_> {
         }
         self.b.set_cold_block(slow);
         self.start(slow);
-        self.call_for_scalars(ImageOp::Store, (slot, None), fields, &[]);
+        self.call_for_scalars(ImageOp::Store, (Resource { slot, element: None }, None), fields, &[]);
         self.b.ins().jump(end, NONE);
         self.start(end);
     }
@@ -224,12 +227,11 @@ impl Emitter<'_, '_> {
     fn call_each<T>(
         &mut self,
         op: ImageOp,
-        slots: (u32, Option<u32>),
+        of: (Resource, Option<Resource>),
         fields: Fields<'_>,
         together: bool,
         mut result: impl FnMut(&mut Self, Value) -> T,
     ) -> Vec<T> {
-        let objects = self.field(context!(objects));
         let count = if together { 1 } else { self.lanes as u8 };
         let bits = if together { None } else { self.mask_value().map(|mask| self.bits(mask)) };
         let stack = self.call_slot();
@@ -244,7 +246,7 @@ impl Emitter<'_, '_> {
             }
             self.start(go);
             let call = self.b.ins().stack_addr(types::I64, stack, 0);
-            self.fill_call(call, objects, slots, fields, lane);
+            self.fill_call(call, of, fields, lane);
             let number = self.int(op as u32);
             self.call_helper(
                 helpers::image as *const () as usize,
@@ -264,12 +266,12 @@ impl Emitter<'_, '_> {
     fn call_for_rows(
         &mut self,
         op: ImageOp,
-        slots: (u32, Option<u32>),
+        of: (Resource, Option<Resource>),
         fields: Fields<'_>,
         num: Num,
     ) -> [Value; 4] {
         let at = std::mem::offset_of!(ImageCall, results) as i32;
-        let rows = self.call_each(op, slots, fields, false, |this, call| {
+        let rows = self.call_each(op, of, fields, false, |this, call| {
             this.b.ins().load(vector_type(num), flags(), call, at)
         });
         [rows[0], rows[1], rows[2], rows[3]]
@@ -278,12 +280,12 @@ impl Emitter<'_, '_> {
     fn call_for_scalars(
         &mut self,
         op: ImageOp,
-        slots: (u32, Option<u32>),
+        of: (Resource, Option<Resource>),
         fields: Fields<'_>,
         results: &[Id],
     ) {
-        let together = op != ImageOp::Store && results.iter().all(|id| self.shapes.ids[id.at()].is_scalar());
-        let calls = self.call_each(op, slots, fields, together, |this, call| {
+        let together = !op.writes() && results.iter().all(|id| self.shapes.ids[id.at()].is_scalar());
+        let calls = self.call_each(op, of, fields, together, |this, call| {
             let at = |i: usize| (std::mem::offset_of!(ImageCall, results) + 4 * i) as i32;
             let load = |(i, id): (usize, &Id)| {
                 let ty = scalar_type(this.program.num(*id));
@@ -312,17 +314,14 @@ impl Emitter<'_, '_> {
     fn fill_call(
         &mut self,
         call: Value,
-        objects: Value,
-        (slot, sampler): (u32, Option<u32>),
+        (texture, sampler): (Resource, Option<Resource>),
         fields: &[(usize, Id)],
         lane: u8,
     ) {
-        use super::super::binding::Binding;
-        let object = |slot: u32| i64::from(slot) * size_of::<Binding>() as i64;
-        let texture = self.b.ins().iadd_imm_s(objects, object(slot));
+        let texture = self.object(texture, lane);
         self.b.ins().store(flags(), texture, call, std::mem::offset_of!(ImageCall, texture) as i32);
         let sampler = match sampler {
-            Some(slot) => self.b.ins().iadd_imm_s(objects, object(slot)),
+            Some(sampler) => self.object(sampler, lane),
             None => self.b.ins().iconst(types::I64, 0),
         };
         self.b.ins().store(flags(), sampler, call, std::mem::offset_of!(ImageCall, sampler) as i32);
