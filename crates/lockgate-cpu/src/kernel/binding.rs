@@ -35,6 +35,16 @@ pub enum Binding {
     Nothing,
 }
 
+impl Binding {
+    /// The elements of an array; of anything else, itself.
+    pub(crate) fn elements(&self) -> &[Binding] {
+        match self {
+            Binding::Array(elements) => elements,
+            other => std::slice::from_ref(other),
+        }
+    }
+}
+
 /// A range of a buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct BufferBinding {
