@@ -138,7 +138,7 @@ pub struct TextureViewSpan {
 
 /// One binding of a dispatch, in the order of the pipeline's [`bindings`](crate::Reflection::bindings). An array of
 /// bindings has an entry for each of its elements, one after the other: as many as its type says, and for arrays without a
-/// size, all the same number, at least one. [`Reflection::places`](crate::Reflection::places) tells where each begins.
+/// size, all the same number, the last of them not bound. [`Reflection::places`](crate::Reflection::places) tells where each begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binding {
     /// A range of a buffer.

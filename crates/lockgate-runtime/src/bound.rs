@@ -114,9 +114,10 @@ impl Bound {
         };
         let bindings = &pipeline.reflection().bindings;
         let open = bindings.iter().filter(|binding| binding.array == Some(BindingArray::Unsized));
-        // All arrays without a size are as long as the longest.
-        let longest =
-            open.filter_map(find).filter_map(last_element).max().map_or(1, |last| last.saturating_add(1));
+        // All arrays without a size are as long as the longest, and end with an element where nothing is bound: that is what
+        // an index beyond the end takes.
+        let last = open.filter_map(find).filter_map(last_element).max();
+        let longest = last.map_or(1, |last| last.saturating_add(2));
         for binding in bindings {
             let bound = match find(binding) {
                 Some(argument) => target.bind_all(binding, argument, longest),
@@ -168,10 +169,8 @@ impl Target<'_> {
         let Argument::Array(elements) = argument else {
             return Err(format!("`{name}` is an array: its elements have to be set, not the whole"));
         };
-        if count > ARRAY_ELEMENTS_MAX {
-            return Err(format!(
-                "`{name}` has {count} elements, more than {ARRAY_ELEMENTS_MAX} (ARRAY_ELEMENTS_MAX)"
-            ));
+        if count > ARRAY_ELEMENTS_MAX + 1 {
+            return Err(format!("`{name}` has more than {ARRAY_ELEMENTS_MAX} elements (ARRAY_ELEMENTS_MAX)"));
         }
         if let Some(last) = last_element(argument).filter(|last| *last >= count) {
             return Err(format!("element {last} of `{name}` is set, which has {count}"));
@@ -234,6 +233,9 @@ impl Target<'_> {
             (Argument::Sampler(sampler), BindingKind::Sampler) => {
                 let place = self.contents.sampler(&sampler.native);
                 self.contents.bindings.push(Binding::Sampler(place));
+            }
+            (Argument::Array(_), _) => {
+                return Err(format!("`{name}` is no array, but elements of one are bound to it"));
             }
             (argument, _) => {
                 let what = match argument {

@@ -71,7 +71,7 @@ pub enum BindingKind {
 pub enum BindingArray {
     /// So many. An index beyond them takes the last.
     Sized(u32),
-    /// Up to the highest that is set in the argument table.
+    /// Up to the highest that is set in the argument table. Beyond it nothing is bound.
     Unsized,
 }
 

@@ -5,6 +5,7 @@ mod bindings;
 mod builtins;
 mod generate;
 mod generated;
+mod guard;
 mod harness;
 mod memory;
 mod numbers;
