@@ -172,6 +172,7 @@ impl Library {
         let mut validator = Validator::new(ValidationFlags::all(), Capabilities::all());
         let info = validator.validate(&module).map_err(|error| {
             let span = error.spans().find_map(|(span, label)| Some((span.to_range()?, label.clone())));
+            let span = span.or_else(|| derivative(&module));
             rejected(chain(error.as_inner()), span)
         })?;
         Ok(Library(Arc::new(ShaderModule { module, info, source: source.to_owned() })))
@@ -262,6 +263,27 @@ fn rejected(message: String, span: Option<(std::ops::Range<usize>, String)>) -> 
         Some((bytes, label)) => error.at(SourceSpan { bytes, label }),
         None => error,
     }
+}
+
+/// The first thing in a compute kernel, or in a function, that only fragments have. naga does not say where it is.
+fn derivative(module: &naga::Module) -> Option<(std::ops::Range<usize>, String)> {
+    use naga::{Expression, SampleLevel};
+    let kernels = module.entry_points.iter().filter(|entry| entry.stage == naga::ShaderStage::Compute);
+    let functions = kernels.map(|entry| &entry.function).chain(module.functions.iter().map(|(_, own)| own));
+    functions.flat_map(|function| function.expressions.iter().map(move |own| (function, own))).find_map(
+        |(function, (handle, expression))| {
+            let what = match expression {
+                Expression::Derivative { .. } => "a derivative",
+                Expression::ImageSample {
+                    gather: None,
+                    level: SampleLevel::Auto | SampleLevel::Bias(_),
+                    ..
+                } => "a sample whose level a derivative chooses",
+                _ => return None,
+            };
+            Some((function.expressions.get_span(handle).to_range()?, what.to_owned()))
+        },
+    )
 }
 
 /// An error with everything behind it.

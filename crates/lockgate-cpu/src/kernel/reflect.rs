@@ -128,6 +128,9 @@ fn slot(module: &Module, handle: Handle<GlobalVariable>, size: u32) -> Result<Sl
     let (ty, elements) = match module.types[variable.ty].inner {
         TypeInner::BindingArray { base, size } => {
             let count = layout::array_count(module, size);
+            if count.is_some_and(|count| count > lockgate_runtime::ARRAY_ELEMENTS_MAX) {
+                return Err(KernelError::unsupported(span, "an array of more than 65,536 bindings"));
+            }
             (base, Some(count.map_or(Elements::Given, Elements::Known)))
         }
         _ => (variable.ty, None),
@@ -138,6 +141,9 @@ fn slot(module: &Module, handle: Handle<GlobalVariable>, size: u32) -> Result<Sl
             SlotKind::Buffer { writable: access.contains(StorageAccess::STORE), min_bytes: size.into() }
         }
         (_, TypeInner::Sampler { .. }) => SlotKind::Sampler,
+        (_, TypeInner::AccelerationStructure { .. }) => {
+            return Err(KernelError::unsupported(span, "ray tracing"));
+        }
         (_, &TypeInner::Image { dim, arrayed, class }) => {
             let writable = match class {
                 ImageClass::External => {
@@ -145,6 +151,9 @@ fn slot(module: &Module, handle: Handle<GlobalVariable>, size: u32) -> Result<Sl
                 }
                 ImageClass::Sampled { multi: true, .. } | ImageClass::Depth { multi: true } => {
                     return Err(KernelError::unsupported(span, "a multisampled texture"));
+                }
+                ImageClass::Storage { format: naga::StorageFormat::R64Uint, .. } => {
+                    return Err(KernelError::unsupported(span, "a texture with texels of 64 bits"));
                 }
                 ImageClass::Storage { access, .. } => access.contains(StorageAccess::STORE),
                 _ => false,

@@ -12,4 +12,6 @@ mod numbers;
 mod refusals;
 mod statements;
 mod subgroups;
+mod texels;
 mod textures;
+mod transforms;
