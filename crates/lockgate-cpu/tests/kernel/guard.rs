@@ -44,6 +44,14 @@ impl Guarded {
         if self.at_end { inner.wrapping_add((self.pages - 2) * PAGE - self.len) } else { inner }
     }
 
+    /// Writes a word before a kernel runs.
+    fn write(&self, word: usize, value: u32) {
+        assert!(4 * word + 4 <= self.len);
+        let target = self.ptr().wrapping_add(4 * word).cast::<u32>();
+        // SAFETY: inside the pages that can be written, as was just tested; nobody else uses them yet.
+        unsafe { target.write_unaligned(value) };
+    }
+
     fn binding(&self) -> Binding {
         Binding::Buffer(BufferBinding { ptr: self.ptr(), len: self.len as u64 })
     }
@@ -96,8 +104,7 @@ fn wild_indices_stay_inside() {
             let mut numbers = Numbers(99);
             for word in 0..19 {
                 let value = if word % 2 == 0 { numbers.next() } else { numbers.next() % 9 };
-                // SAFETY: inside the first buffer, which nobody uses yet.
-                unsafe { memories[0].ptr().cast::<u32>().add(word).write_unaligned(value) };
+                memories[0].write(word, value);
             }
             let mut bindings: Vec<Binding> = memories[..8].iter().map(Guarded::binding).collect();
             let lists = vec![memories[8].binding(), Binding::Nothing, memories[9].binding()];
@@ -147,8 +154,7 @@ fn wild_texels_stay_inside() {
             let mut numbers = Numbers(7);
             for word in 0..32 {
                 let value = if word % 3 == 0 { numbers.next() } else { numbers.next() % 8 };
-                // SAFETY: inside the first buffer, which nobody uses yet.
-                unsafe { memories[0].ptr().cast::<u32>().add(word).write_unaligned(value) };
+                memories[0].write(word, value);
             }
             let picture = |memory: &Guarded| {
                 let (width, height, row_pitch) = (7, 3, u64::from(7 * format.bytes()));
