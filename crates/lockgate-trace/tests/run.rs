@@ -63,7 +63,7 @@ fn arrays(binds: &str) -> Result<ProgramFile, String> {
          queue main {{ command-buffer {{
              compute-pass one {{ fill a value=1; dispatch choose threads=4 {{ {binds} }} }}
              compute-pass two {{ copy c to=b range=\"0..4\" }} }} }}
-         expect {{ no-hazards; buffer c {{ starts-with 0x01010102 0 1 }}; buffer d {{ equals 0 0x07070708 0 1 }} }}"
+         expect {{ no-hazards; buffer c {{ starts-with 0x01010102 0 1 }}; buffer d {{ equals 0 8 0 1 }} }}"
     );
     ProgramFile::parse("test.kdl", &text, &Kernels(ARRAYS)).map_err(|error| error.to_string())
 }

@@ -6,7 +6,7 @@
 //! where it has no rule, so that the interpreter takes over.
 //!
 //! A kernel reaches no byte outside its bindings: reads beyond the end give the last element, writes beyond the end do
-//! nothing, texels outside read as zero. Other commands may write the same memory at the same time; that never is
+//! nothing, texels outside read as zero. Four invocations are a subgroup, whoever runs them. Other commands may write the same memory at the same time; that never is
 //! undefined behaviour, only an unspecified value.
 //!
 //! Deliberately absent: queues, threads and the choice of who runs which workgroup. Tested in `tests/kernel*.rs`.
@@ -65,7 +65,7 @@ pub enum Engine {
 /// Invocations that machine code runs at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lanes {
-    /// One after the other.
+    /// One after the other; kernels with subgroups run as with [`Lanes::Four`] all the same.
     One,
     /// Four neighbours in x, one in each quarter of a vector register. Kernels for which that does not work run one
     /// after the other.

@@ -363,3 +363,35 @@ fn arrays_of_flags_and_mixed_structures_in_each_invocation() {
     let buffers = vec![u32s((0..24).map(|i| (i * 37) % 64)), vec![0; 96]];
     Case::new(source, [3, 1, 1], buffers).run();
 }
+
+#[test]
+fn integers_of_16_bits_in_memory() {
+    let source = "
+        enable wgpu_int16;
+        struct Item { a: i16, b: u16, c: vec2<i16>, d: u32 }
+        @group(0) @binding(0) var<storage, read_write> items: array<Item>;
+        @group(0) @binding(1) var<storage, read_write> words: array<u16>;
+        var<workgroup> own: array<i16, 8>;
+        @compute @workgroup_size(8) fn main(@builtin(global_invocation_id) id: vec3<u32>,
+            @builtin(local_invocation_index) l: u32) {
+            let i = id.x;
+            own[l] = items[i].a - i16(i * 5000u);
+            workgroupBarrier();
+            items[i].c = items[i].c * 3 + vec2(own[7u - l]);
+            items[i].d += u32(items[i].b) << 4u;
+            if (i % 3u != 1u) { words[i] = words[i] * 7 + u16(i); }
+        }";
+    let bytes = |count: u32| (0..count).map(|i| (i * 89 % 256) as u8).collect::<Vec<u8>>();
+    Case::new(source, [2, 1, 1], vec![bytes(12 * 16), bytes(2 * 16)]).run();
+}
+
+#[test]
+fn bits_of_ids_are_floats() {
+    let source = "
+        @group(0) @binding(0) var<storage, read_write> out: array<f32>;
+        @compute @workgroup_size(8) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+            out[id.x] = bitcast<f32>(id.x + 0x3F800000u) * 2.0;
+        }";
+    let got = Case::new(source, [1, 1, 1], vec![vec![0; 32]]).run();
+    assert_eq!(to_u32s(&got[0])[..2], [0x4000_0000, 0x4000_0001]);
+}
