@@ -239,6 +239,12 @@ fn integers_of_64_bits() {
     ];
     longs("u64", &common);
     longs("i64", &common);
+    longs("u64", &["countOneBits(a)", "countLeadingZeros(b)", "firstTrailingBit(a)", "reverseBits(a)"]);
+    longs("i64", &["firstLeadingBit(a)", "countTrailingZeros(b)"]);
+    let fields =
+        ["extractBits(a, u32(b) & 127u, u32(c) & 127u)", "insertBits(a, b, u32(b) & 127u, u32(c) & 127u)"];
+    longs("u64", &fields);
+    longs("i64", &fields);
     longs("i64", &["-a", "sign(a)", "i64(f32(a))", "i64(f64(a) / 3.0lf)", "i64(u32(a))", "i64(bool(a))"]);
     longs("u64", &["u64(f32(a))", "u64(f64(a) * 2.0lf)", "u64(i32(a))", "u64(i64(a))"]);
 }

@@ -373,7 +373,9 @@ impl Emitter<'_, '_> {
 
     pub(super) fn store(&mut self, place: &Place, from: Leaves<'_>) {
         for (_, id) in from {
-            if let (Num::F16, Val::Vector(value)) = (self.program.num(*id), self.get(*id)) {
+            if self.program.num(*id) == Num::F16
+                && let Val::Vector(value) = self.get(*id)
+            {
                 let bits = self.narrow_half(value);
                 self.halves.push((*id, bits));
             }

@@ -21,6 +21,13 @@ use super::{
 /// Operands of a call, by field.
 type Fields<'a> = &'a [(usize, Id)];
 
+/// Where the lanes' texels are in a plane.
+struct Places {
+    ids: [Id; 2],
+    lanes: [Value; 2],
+    masked: bool,
+}
+
 impl Emitter<'_, '_> {
     pub(super) fn image(
         &mut self,
@@ -43,7 +50,7 @@ impl Emitter<'_, '_> {
                 let rows = self.call_for_rows(op, (texture, sampler), fields, self.program.num(results[0]));
                 self.define_rows(results, rows);
             }
-            (ImageOp::Store, Some((at, plane)), _) if wide && self.mask().is_none() => {
+            (ImageOp::Store, Some((at, plane)), _) if wide => {
                 match rows::stored_texel(fields).filter(|texel| floats(self, texel)) {
                     Some(texel) => self.store_texels(slot, &plane, at, fields, texel),
                     None => self.call_for_scalars(op, (texture, sampler), fields, results),
@@ -61,11 +68,24 @@ impl Emitter<'_, '_> {
         Some([of(field::COORDS)?, of(field::COORDS + 1)?]).filter(|_| plane)
     }
 
+    /// Coordinates for all lanes: those that are not active look at the first texel, which every plane has.
+    fn places(&mut self, [x, y]: [Id; 2]) -> Places {
+        let mask = self.mask_value();
+        let lanes = [x, y].map(|id| {
+            let lanes = self.vector(id);
+            match mask {
+                Some(mask) => self.b.ins().band(lanes, mask),
+                None => lanes,
+            }
+        });
+        Places { ids: [x, y], lanes, masked: mask.is_some() }
+    }
+
     /// Goes on where all lanes have a texel in the plane, and to `slow` where not.
-    fn all_inside(&mut self, plane: &PlaneValues, [x, y]: [Id; 2], slow: Block) {
+    fn all_inside(&mut self, plane: &PlaneValues, at: &Places, slow: Block) {
         let mut inside = None;
-        for (id, size) in [(x, plane.width), (y, plane.height)] {
-            let (at, size) = (self.vector(id), self.b.ins().splat(types::I32X4, size));
+        for (at, size) in at.lanes.into_iter().zip([plane.width, plane.height]) {
+            let size = self.b.ins().splat(types::I32X4, size);
             let below = self.b.ins().icmp(IntCC::UnsignedLessThan, at, size);
             inside = Some(match inside {
                 Some(inside) => self.b.ins().band(inside, below),
@@ -81,10 +101,13 @@ impl Emitter<'_, '_> {
     }
 
     /// The address of each lane's texel.
-    fn texels(&mut self, slot: u32, plane: &PlaneValues, [x, y]: [Id; 2], bytes: i64) -> [Value; 4] {
+    fn texels(&mut self, slot: u32, plane: &PlaneValues, at: &Places, bytes: i64) -> [Value; 4] {
         let base = self.slots[slot as usize].pointer;
         [0, 1, 2, 3].map(|lane| {
-            let (x, y) = (self.lane_of(x, lane), self.lane_of(y, lane));
+            let [x, y] = [0, 1].map(|axis| match at.masked {
+                true => self.lane(at.lanes[axis], Num::U32, lane),
+                false => self.lane_of(at.ids[axis], lane),
+            });
             let (x, y) = (self.b.ins().uextend(types::I64, x), self.b.ins().uextend(types::I64, y));
             let row = self.b.ins().imul(y, plane.row_pitch);
             let column = self.b.ins().imul_imm_s(x, bytes);
@@ -111,6 +134,7 @@ impl Emitter<'_, '_> {
     fn load_texels(&mut self, slot: u32, plane: &PlaneValues, at: [Id; 2], fields: Fields<'_>) -> [Value; 4] {
         let [slow, end] = [(); 2].map(|()| self.b.create_block());
         let rows = [(); 4].map(|()| self.b.append_block_param(end, types::F32X4));
+        let at = &self.places(at);
         self.all_inside(plane, at, slow);
         let [bytes, floats, single] = self.by_format(plane, slow);
         self.start(bytes);
@@ -180,7 +204,7 @@ impl Emitter<'_, '_> {
         self.b.ins().extractlane(packed, 0)
     }
 
-    /// Writes each lane's texel; all lanes are active.
+    /// Writes each active lane's texel.
     fn store_texels(
         &mut self,
         slot: u32,
@@ -190,6 +214,8 @@ impl Emitter<'_, '_> {
         texel: rows::Tuple,
     ) {
         let [slow, end] = [(); 2].map(|()| self.b.create_block());
+        let at = &self.places(at);
+        let active = self.mask_value().map(|mask| self.bits(mask));
         self.all_inside(plane, at, slow);
         let [bytes, floats, single] = self.by_format(plane, slow);
         for (block, size) in [(bytes, 4), (floats, 16), (single, 4)] {
@@ -198,13 +224,24 @@ impl Emitter<'_, '_> {
             if !self.rows.contains(texel[0]) {
                 registers = self.transpose(registers);
             }
-            for (address, row) in self.texels(slot, plane, at, size).into_iter().zip(registers) {
+            for (lane, (address, row)) in
+                self.texels(slot, plane, at, size).into_iter().zip(registers).enumerate()
+            {
                 let value = match block {
                     _ if block == bytes => self.encode(row),
                     _ if block == single => self.b.ins().extractlane(row, 0),
                     _ => row,
                 };
+                let Some(active) = active else {
+                    self.b.ins().store(flags(), value, address, 0);
+                    continue;
+                };
+                let [write, next] = [(); 2].map(|()| self.b.create_block());
+                self.if_bit(active, lane as u32, write, next);
+                self.start(write);
                 self.b.ins().store(flags(), value, address, 0);
+                self.b.ins().jump(next, NONE);
+                self.start(next);
             }
             self.b.ins().jump(end, NONE);
         }

@@ -128,12 +128,9 @@ pub(super) fn compile(
     Ok(Code { program, globals: globals.clone(), main, edge: OnceLock::new() })
 }
 
-/// Whether neighbours in x fill whole quads, and all values have a form for four lanes.
+/// Whether neighbours in x fill whole quads.
 fn fits_four_lanes(program: &Program) -> bool {
-    let narrow = |num: Num| !narrow::is_wide(num);
     program.workgroup_size[0].is_multiple_of(4)
-        && program.ids.iter().all(|info| narrow(info.num))
-        && program.vars.iter().all(|num| narrow(*num))
 }
 
 fn compile_variant(program: &Program, slots: usize, lanes: u32, partial: bool) -> Result<Compiled, Refused> {
