@@ -132,6 +132,8 @@ const TEXTURES: &str = "
         textureStore(to_image, vec2(id.x % 6u, id.x / 6u), texel);
         textureStore(to_image, vec2(w, id.x), texel);
         textureStore(to_image, vec2<i32>(i32(id.x) - 4, -1), texel);
+        // Only some lanes look, and the others' coordinates are wild.
+        if (w < 7u) { textureStore(to_image, vec2(w, 2u), textureLoad(from_image, vec2(w, 1u), 0)); }
     }";
 
 #[test]

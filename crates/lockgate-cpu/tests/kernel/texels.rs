@@ -94,6 +94,36 @@ fn atomic_operations_on_texels() {
 }
 
 #[test]
+fn texels_under_a_mask() {
+    let source = "
+        @group(0) @binding(0) var from_image: texture_2d<f32>;
+        @group(0) @binding(1) var to_image: texture_storage_2d<rgba8unorm, write>;
+        @compute @workgroup_size(8) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+            let x = id.x % 8u;
+            if ((id.x * 5u) % 7u > 2u) {
+                let at = vec2(select(x, 1000u, x == 3u), id.x / 8u);
+                textureStore(to_image, at, textureLoad(from_image, at, 0).zyxw * 0.5);
+            } else if (x < 6u) {
+                textureStore(to_image, vec2(x, id.x / 8u), textureLoad(from_image, vec2(5u - x, 1u), 0));
+            }
+        }";
+    for format in [TexelFormat::Rgba8Unorm, TexelFormat::Rgba32Float, TexelFormat::R32Float] {
+        let size = 16 * format.bytes();
+        let floats = |i: u32| (i as f32 / 16.0).to_le_bytes();
+        let bytes = match format {
+            TexelFormat::Rgba8Unorm => (0..size).map(|i| (i * 7) as u8).collect(),
+            _ => (0..size / 4).flat_map(floats).collect(),
+        };
+        check(source, 2, &[bytes, vec![0; size as usize]], |memories| {
+            memories
+                .iter_mut()
+                .map(|memory| view(memory, format, TextureDimension::D2, &[[8, 2, 1]]))
+                .collect()
+        });
+    }
+}
+
+#[test]
 fn storage_textures_that_are_read_and_written() {
     let source = "
         @group(0) @binding(0) var line: texture_storage_1d<rgba16float, read>;
