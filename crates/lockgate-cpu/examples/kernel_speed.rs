@@ -85,6 +85,47 @@ const SUMS: &str = "
         if (i == 0u) { sums[group.x] = partial[0]; }
     }";
 
+const SUBGROUPS: &str = "
+    @group(0) @binding(0) var<storage, read> data: array<f32>;
+    @group(0) @binding(1) var<storage, read_write> sums: array<f32>;
+    var<workgroup> partial: array<f32, 64>;
+    @compute @workgroup_size(256) fn main(@builtin(global_invocation_id) id: vec3<u32>,
+        @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32,
+        @builtin(local_invocation_index) i: u32, @builtin(workgroup_id) group: vec3<u32>) {
+        let sum = subgroupAdd(data[id.x]);
+        if (lane == 0u) { partial[subgroup] = sum; }
+        workgroupBarrier();
+        if (i < 4u) {
+            var all = 0.0;
+            for (var k = 0u; k < 64u; k += 4u) { all += partial[k + i]; }
+            all = subgroupAdd(all);
+            if (i == 0u) { sums[group.x] = all; }
+        }
+    }";
+
+const HALVES: &str = "
+    enable f16;
+    @group(0) @binding(0) var<storage, read> x: array<f16>;
+    @group(0) @binding(1) var<storage, read_write> y: array<f16>;
+    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+        if (id.x >= arrayLength(&y)) { return; }
+        y[id.x] = 2.5h * x[id.x] + y[id.x];
+    }";
+
+const LONGS: &str = "
+    @group(0) @binding(0) var<storage, read> x: array<f32>;
+    @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+        if (id.x >= arrayLength(&y)) { return; }
+        var state = u64(id.x) * 6364136223846793005lu + 1442695040888963407lu;
+        var sum = x[id.x];
+        for (var k = 0u; k < 4u; k++) {
+            state = state * 6364136223846793005lu + 1442695040888963407lu;
+            sum += sqrt(f32(u32(state >> 33u)) * 0.25) * x[id.x];
+        }
+        y[id.x] = sum;
+    }";
+
 const WEIGHTS: [f32; 9] =
     [0.0162162, 0.054054, 0.1216216, 0.1945946, 0.227027, 0.1945946, 0.1216216, 0.054054, 0.0162162];
 
@@ -237,6 +278,10 @@ fn main() -> std::io::Result<()> {
         }
     };
     writeln!(out, "  in Rust: {:?}", best(saxpy))?;
-    measure(&mut out, "sums", SUMS, [1 << 12, 1, 1], &mut [million, vec![0; 1 << 12]])?;
+    measure(&mut out, "sums", SUMS, [1 << 12, 1, 1], &mut [million.clone(), vec![0; 1 << 12]])?;
+    measure(&mut out, "longs", LONGS, [1 << 14, 1, 1], &mut [million.clone(), million.clone()])?;
+    measure(&mut out, "subgroups", SUBGROUPS, [1 << 12, 1, 1], &mut [million, vec![0; 1 << 12]])?;
+    let halves = vec![0x3C00_3C00; 1 << 19];
+    measure(&mut out, "halves", HALVES, [1 << 14, 1, 1], &mut [halves.clone(), halves])?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::copy;
 use crate::graph::ReadyWork;
 use crate::kernel::watch::Recorder;
-use crate::kernel::{Binding, BufferBinding, Kernel, Launch, Outcome, SamplerBinding};
+use crate::kernel::{Binding, BufferBinding, Elements, Kernel, Launch, Outcome, SamplerBinding};
 use crate::observe::{self, Log};
 use crate::resource::{Buffer, Texture, native};
 use lockgate_runtime::backend::{self, BufferSpan, Command, Grid, SubmittedBuffer};
@@ -91,7 +91,7 @@ impl Dispatch {
             .downcast::<Pipeline>()
             .map_err(|_| Error::new(ErrorKind::Invalid, "a pipeline of another device"))?;
         let list = &of.contents.bindings()[bindings as usize..][..binding_count as usize];
-        let bindings = list.iter().map(|binding| resolve(binding, of)).collect::<Result<Vec<_>>>()?;
+        let bindings = gather(&pipeline.kernel, list, of)?;
         let size = pipeline.kernel.workgroup_size();
         let (grid, limit) = match grid {
             Grid::Threads(threads) => {
@@ -200,6 +200,29 @@ impl Dispatch {
     }
 }
 
+/// One binding for each slot of a kernel; those of an array together.
+fn gather(kernel: &Kernel, list: &[backend::Binding], of: &SubmittedBuffer) -> Result<Vec<Binding>> {
+    let slots = kernel.slots();
+    let count = |elements: Option<Elements>| match elements {
+        None => 1,
+        Some(Elements::Known(count)) => count as usize,
+        Some(Elements::Given) => 0,
+    };
+    let open = slots.iter().filter(|slot| slot.elements == Some(Elements::Given)).count().max(1);
+    let given = list.len().saturating_sub(slots.iter().map(|slot| count(slot.elements)).sum()) / open;
+    let mut rest = list.iter().map(|binding| resolve(binding, of));
+    let mut next = |count: usize| rest.by_ref().take(count).collect::<Result<Vec<_>>>();
+    let missing = || Error::new(ErrorKind::Invalid, "a binding is missing");
+    slots
+        .iter()
+        .map(|slot| match slot.elements {
+            None => next(1)?.pop().ok_or_else(missing),
+            Some(Elements::Known(count)) => Ok(Binding::Array(next(count as usize)?)),
+            Some(Elements::Given) => Ok(Binding::Array(next(given)?)),
+        })
+        .collect()
+}
+
 fn resolve(binding: &backend::Binding, of: &SubmittedBuffer) -> Result<Binding> {
     Ok(match binding {
         backend::Binding::Buffer(span) => {
@@ -214,6 +237,7 @@ fn resolve(binding: &backend::Binding, of: &SubmittedBuffer) -> Result<Binding> 
         backend::Binding::Sampler(at) => {
             Binding::Sampler(*native::<SamplerBinding>(&of.samplers[*at as usize])?)
         }
+        backend::Binding::Nothing => Binding::Nothing,
     })
 }
 

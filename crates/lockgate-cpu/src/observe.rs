@@ -239,7 +239,7 @@ impl<'a> Story<'a> {
         match self.list.get(slot as usize)? {
             backend::Binding::Buffer(span) => Touched::of(span.resource, self.of),
             backend::Binding::Texture { resource, .. } => Touched::of(*resource, self.of),
-            backend::Binding::Sampler(_) => None,
+            backend::Binding::Sampler(_) | backend::Binding::Nothing => None,
         }
     }
 
@@ -385,14 +385,17 @@ fn quiet(kernel: &Kernel, bindings: &[Binding]) -> Vec<bool> {
         Binding::Buffer(buffer) => Some((buffer.ptr as u64, buffer.ptr as u64 + buffer.len)),
         _ => None,
     };
-    let slots = || kernel.slots().iter().zip(bindings);
+    let slots = || {
+        let each = kernel.slots().iter().zip(bindings);
+        each.flat_map(|(slot, binding)| binding.elements().iter().map(move |element| (slot, element)))
+    };
     let writable = slots().filter(|(slot, _)| match slot.kind {
         SlotKind::Buffer { writable, .. } | SlotKind::Texture { writable, .. } => writable,
         SlotKind::Sampler => false,
     });
     // Where a texture is written, its memory may be anywhere.
     let written: Option<Vec<(u64, u64)>> = writable.map(|(_, binding)| range(binding)).collect();
-    let Some(written) = written else { return vec![false; bindings.len()] };
+    let Some(written) = written else { return slots().map(|_| false).collect() };
     let apart = |own: (u64, u64)| written.iter().all(|other| own.1 <= other.0 || other.1 <= own.0);
     slots().map(|(_, binding)| range(binding).is_some_and(apart)).collect()
 }
@@ -414,11 +417,13 @@ pub(crate) fn recorder(
     }
     let mut granule = kernel.smallest_scalar();
     let mut fresh = vec![ByteSet::new(); list.len()];
-    for ((bound, binding), fresh) in list.iter().zip(bindings).zip(&mut fresh) {
+    // Elements of arrays are told apart as bindings of their own.
+    let elements: Vec<&Binding> = bindings.iter().flat_map(Binding::elements).collect();
+    for ((bound, binding), fresh) in list.iter().zip(elements).zip(&mut fresh) {
         let resource = match *bound {
             backend::Binding::Buffer(span) => span.resource,
             backend::Binding::Texture { resource, .. } => resource,
-            backend::Binding::Sampler(_) => continue,
+            backend::Binding::Sampler(_) | backend::Binding::Nothing => continue,
         };
         if let Binding::Texture(texture) = binding {
             granule = granule.min(texture.format.bytes());

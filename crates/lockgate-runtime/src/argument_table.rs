@@ -3,12 +3,16 @@
 use crate::buffer::Buffer;
 use crate::device::Device;
 use crate::{Sampler, Texture};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Most entries of a table: Metal's 31 buffers, 128 textures and 16 samplers together.
 pub const ARGUMENTS_MAX: usize = 175;
+
+/// Most elements of an array of bindings.
+pub const ARRAY_ELEMENTS_MAX: u32 = 65_536;
 
 /// A binding, by `@group` and `@binding` or by the name of its variable.
 ///
@@ -49,6 +53,8 @@ pub(crate) enum Argument {
     Buffer(Buffer, Range<u64>),
     Texture(Texture),
     Sampler(Sampler),
+    /// Elements of an array of bindings.
+    Array(BTreeMap<u32, Argument>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +139,46 @@ impl ArgumentTable {
         self.set(key.into(), Argument::Sampler(sampler.clone()));
     }
 
+    /// Puts a whole buffer at one element of an array of bindings. Elements that are never set are not bound: kernels read
+    /// zero there, and what they write is dropped.
+    ///
+    /// ```
+    /// use lockgate_runtime::*;
+    /// let device = Device::null();
+    /// let buffer = device.new_buffer(&BufferDescriptor { size: 64, ..Default::default() })?;
+    /// let table = device.new_argument_table();
+    /// table.set_buffer_element("inputs", 0, &buffer);
+    /// table.set_buffer_range_element("inputs", 3, &buffer, 16..32);
+    /// assert_eq!(table.len(), 1);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn set_buffer_element<'a>(&self, key: impl Into<BindingKey<'a>>, element: u32, buffer: &Buffer) {
+        self.set_buffer_range_element(key, element, buffer, 0..buffer.size());
+    }
+
+    /// Puts bytes of a buffer at one element of an array of bindings.
+    pub fn set_buffer_range_element<'a>(
+        &self,
+        key: impl Into<BindingKey<'a>>,
+        element: u32,
+        buffer: &Buffer,
+        range: Range<u64>,
+    ) {
+        self.set_element(key.into(), element, Argument::Buffer(buffer.clone(), range));
+    }
+
+    /// Puts a texture or a view at one element of an array of bindings.
+    #[doc(alias = "setTextures")]
+    pub fn set_texture_element<'a>(&self, key: impl Into<BindingKey<'a>>, element: u32, texture: &Texture) {
+        self.set_element(key.into(), element, Argument::Texture(texture.clone()));
+    }
+
+    /// Puts a sampler at one element of an array of bindings.
+    #[doc(alias = "setSamplerStates")]
+    pub fn set_sampler_element<'a>(&self, key: impl Into<BindingKey<'a>>, element: u32, sampler: &Sampler) {
+        self.set_element(key.into(), element, Argument::Sampler(sampler.clone()));
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Arguments> {
         self.0.arguments.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,6 +198,17 @@ impl ArgumentTable {
         arguments.set(key, argument);
         self.0.changes.fetch_add(1, Ordering::Release);
     }
+
+    fn set_element(&self, key: BindingKey<'_>, element: u32, argument: Argument) {
+        let mut arguments = self.lock();
+        let mut elements = match arguments.take(key) {
+            Some(Argument::Array(elements)) => elements,
+            _ => BTreeMap::new(),
+        };
+        elements.insert(element, argument);
+        arguments.set(key, Argument::Array(elements));
+        self.0.changes.fetch_add(1, Ordering::Release);
+    }
 }
 
 impl Arguments {
@@ -164,13 +221,23 @@ impl Arguments {
         self.entries.iter().rev().find(|(key, _)| is(key)).map(|(_, argument)| argument)
     }
 
-    fn set(&mut self, key: BindingKey<'_>, argument: Argument) {
+    fn position(&self, key: BindingKey<'_>) -> Option<usize> {
         let is = |own: &Key| match (own, key) {
             (Key::Number(g, b), BindingKey::Number(group, binding)) => (*g, *b) == (group, binding),
             (Key::Name(n), BindingKey::Name(name)) => **n == *name,
             _ => false,
         };
-        let key = match self.entries.iter().position(|(own, _)| is(own)) {
+        self.entries.iter().position(|(own, _)| is(own))
+    }
+
+    /// Takes what was set under exactly this key.
+    fn take(&mut self, key: BindingKey<'_>) -> Option<Argument> {
+        let at = self.position(key)?;
+        Some(self.entries.remove(at).1)
+    }
+
+    fn set(&mut self, key: BindingKey<'_>, argument: Argument) {
+        let key = match self.position(key) {
             Some(at) => self.entries.remove(at).0,
             None => match key {
                 BindingKey::Number(group, binding) => Key::Number(group, binding),

@@ -153,7 +153,9 @@ pub struct TextureViewSpan {
     pub slices: (u32, u32),
 }
 
-/// One binding of a dispatch, in the order of the pipeline's [`bindings`](crate::Reflection::bindings).
+/// One binding of a dispatch, in the order of the pipeline's [`bindings`](crate::Reflection::bindings). An array of
+/// bindings has an entry for each of its elements, one after the other: as many as its type says, and for arrays without a
+/// size, all the same number, the last of them not bound. [`Reflection::places`](crate::Reflection::places) tells where each begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binding {
     /// A range of a buffer.
@@ -167,6 +169,8 @@ pub enum Binding {
     },
     /// A sampler: position in the table of samplers.
     Sampler(u32),
+    /// An element of an array that is not bound. A kernel that reaches it reads zero; what it writes is dropped.
+    Nothing,
 }
 
 /// How large a dispatch is.

@@ -4,10 +4,10 @@
 //! command buffer share what the first has captured, across passes too: bindings, and the accesses that the
 //! model is told. Deliberately absent: the dispatch itself (`dispatch.rs`). Tested in `tests/recording.rs` of `lockgate-cpu`.
 
-use crate::argument_table::{Argument, ArgumentTable};
+use crate::argument_table::{ARRAY_ELEMENTS_MAX, Argument, ArgumentTable};
 use crate::backend::{Binding, BufferSpan, DeviceInfo};
 use crate::contents::CommandBufferContents;
-use crate::library::{BindingKind, ComputePipeline, ReflectedBinding};
+use crate::library::{BindingArray, BindingKind, ComputePipeline, ReflectedBinding};
 use crate::{Error, ErrorKind, Result};
 use lockgate_sync::{Access, AccessKind, Texels};
 use std::sync::Arc;
@@ -155,11 +155,18 @@ impl Bound {
         let changes = self.table.as_ref().map_or(0, ArgumentTable::changes);
         let first = contents.bindings.len();
         let mut target = Target { contents, accesses: &mut self.accesses, checking, limits };
-        for binding in &pipeline.reflection().bindings {
-            let found =
-                arguments.as_ref().and_then(|a| a.find(binding.group, binding.binding, &binding.name));
-            let bound = match found {
-                Some(argument) => target.bind(binding, argument),
+        let find = |binding: &ReflectedBinding| {
+            arguments.as_ref().and_then(|a| a.find(binding.group, binding.binding, &binding.name))
+        };
+        let bindings = &pipeline.reflection().bindings;
+        let open = bindings.iter().filter(|binding| binding.array == Some(BindingArray::Unsized));
+        // All arrays without a size are as long as the longest, and end with an element where nothing is bound: that is what
+        // an index beyond the end takes.
+        let last = open.filter_map(find).filter_map(last_element).max();
+        let longest = last.map_or(1, |last| last.saturating_add(2));
+        for binding in bindings {
+            let bound = match find(binding) {
+                Some(argument) => target.bind_all(binding, argument, longest),
                 None => {
                     let ReflectedBinding { group, binding, name, .. } = binding;
                     let message =
@@ -186,7 +193,46 @@ struct Target<'a> {
     limits: DispatchLimits,
 }
 
+/// The highest element that is set.
+fn last_element(argument: &Argument) -> Option<u32> {
+    match argument {
+        Argument::Array(elements) => elements.last_key_value().map(|(last, _)| *last),
+        _ => None,
+    }
+}
+
 impl Target<'_> {
+    /// A single resource, or all elements of an array.
+    fn bind_all(&mut self, binding: &ReflectedBinding, argument: &Argument, longest: u32) -> Result<()> {
+        let name = &binding.name;
+        let count = match binding.array {
+            None => return self.bind(binding, argument),
+            Some(BindingArray::Sized(count)) => count,
+            Some(BindingArray::Unsized) => longest,
+        };
+        let Argument::Array(elements) = argument else {
+            let message = format!("`{name}` is an array: its elements have to be set, not the whole");
+            return Err(Error::invalid(message));
+        };
+        if count > ARRAY_ELEMENTS_MAX + 1 {
+            let message =
+                format!("`{name}` has more than {ARRAY_ELEMENTS_MAX} elements (ARRAY_ELEMENTS_MAX)");
+            return Err(Error::invalid(message));
+        }
+        if let Some(last) = last_element(argument).filter(|last| *last >= count) {
+            return Err(Error::invalid(format!("element {last} of `{name}` is set, which has {count}")));
+        }
+        for at in 0..count {
+            match elements.get(&at) {
+                Some(element) => {
+                    self.bind(binding, element).map_err(|why| why.context(format!("element {at}")))?;
+                }
+                None => self.contents.bindings.push(Binding::Nothing),
+            }
+        }
+        Ok(())
+    }
+
     fn bind(&mut self, binding: &ReflectedBinding, argument: &Argument) -> Result<()> {
         let name = &binding.name;
         let mut kind = AccessKind::empty();
@@ -230,11 +276,16 @@ impl Target<'_> {
                 let place = self.contents.sampler(&sampler.native);
                 self.contents.bindings.push(Binding::Sampler(place));
             }
+            (Argument::Array(_), _) => {
+                let message = format!("`{name}` is no array, but elements of one are bound to it");
+                return Err(Error::invalid(message));
+            }
             (argument, _) => {
                 let what = match argument {
                     Argument::Buffer(..) => "a buffer",
                     Argument::Texture(_) => "a texture",
                     Argument::Sampler(_) => "a sampler",
+                    Argument::Array(_) => "an array",
                 };
                 return Err(Error::invalid(format!("`{name}` is no {what}, but {what} is bound to it")));
             }

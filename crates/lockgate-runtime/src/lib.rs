@@ -30,8 +30,9 @@ mod residency;
 mod sampler;
 mod shared;
 mod texture;
+mod wgsl;
 
-pub use argument_table::{ARGUMENTS_MAX, ArgumentTable, BindingKey};
+pub use argument_table::{ARGUMENTS_MAX, ARRAY_ELEMENTS_MAX, ArgumentTable, BindingKey};
 pub use backend::{Backend, CommandTiming, CommitReport, DeviceInfo, SizeAndAlign, StorageMode};
 pub use blit_encoder::BlitCommandEncoder;
 pub use buffer::{Buffer, BufferDescriptor};
@@ -47,7 +48,9 @@ pub use event::{Event, Fence, SharedEvent, SharedEventListener};
 pub use extent::{Extent, ExtentGrid, ExtentQuery, Touched, TouchedBytes};
 pub use format::PixelFormat;
 pub use heap::{Heap, HeapDescriptor, HeapType};
-pub use library::{BindingKind, ComputePipeline, Library, ReflectedBinding, Reflection, ShaderModule};
+pub use library::{
+    BindingArray, BindingKind, ComputePipeline, Library, ReflectedBinding, Reflection, ShaderModule,
+};
 pub use lockgate_sync::{
     Barrier, BarrierScope, HazardTrackingMode, Model, RenderStages, Stages, VisibilityOptions,
 };

@@ -55,6 +55,26 @@ pub enum BindingKind {
     Sampler,
 }
 
+/// How many elements an array of bindings has.
+///
+/// ```
+/// use lockgate_runtime::BindingArray;
+/// let device = lockgate_runtime::Device::null();
+/// let source = "enable wgpu_binding_array;
+///     @group(0) @binding(0) var pictures: binding_array<texture_2d<f32>, 4>;
+///     @compute @workgroup_size(1) fn main() { _ = textureLoad(pictures[2], vec2(0), 0); }";
+/// let pipeline = device.new_compute_pipeline(&device.new_library(source)?, "main")?;
+/// assert_eq!(pipeline.reflection().bindings[0].array, Some(BindingArray::Sized(4)));
+/// # Ok::<(), lockgate_runtime::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BindingArray {
+    /// So many. An index beyond them takes the last.
+    Sized(u32),
+    /// Up to the highest that is set in the argument table. Beyond it nothing is bound.
+    Unsized,
+}
+
 /// A resource of a kernel, as WGSL declares and uses it.
 ///
 /// ```
@@ -75,10 +95,12 @@ pub struct ReflectedBinding {
     pub binding: u32,
     /// Name of the variable.
     pub name: String,
-    /// What it holds.
+    /// What it holds, or each of its elements.
     pub kind: BindingKind,
     /// Whether it is a `var<uniform>`, for which a device may want another alignment.
     pub uniform: bool,
+    /// Whether it is an array of bindings.
+    pub array: Option<BindingArray>,
     /// Whether the kernel may load from it.
     pub reads: bool,
     /// Whether the kernel may store to it.
@@ -142,7 +164,9 @@ impl Library {
     /// # Errors
     /// [`ErrorKind::Kernel`] with the place in the source, if it does not parse or is not valid.
     pub fn new(source: &str) -> Result<Library> {
-        let module = naga::front::wgsl::parse_str(source).map_err(|error| {
+        // Byte offsets stay as they are.
+        let text = crate::wgsl::without_subgroups(source);
+        let module = naga::front::wgsl::parse_str(&text).map_err(|error| {
             let span =
                 error.labels().next().and_then(|(span, label)| Some((span.to_range()?, label.to_owned())));
             rejected(error.message().to_owned(), span)
@@ -150,6 +174,7 @@ impl Library {
         let mut validator = Validator::new(ValidationFlags::all(), Capabilities::all());
         let info = validator.validate(&module).map_err(|error| {
             let span = error.spans().find_map(|(span, label)| Some((span.to_range()?, label.clone())));
+            let span = span.or_else(|| derivative(&module));
             rejected(chain(error.as_inner()), span)
         })?;
         Ok(Library(Arc::new(ShaderModule { module, info, source: source.to_owned() })))
@@ -250,6 +275,27 @@ fn rejected(message: String, span: Option<(std::ops::Range<usize>, String)>) -> 
     }
 }
 
+/// The first thing in a compute kernel, or in a function, that only fragments have. naga does not say where it is.
+fn derivative(module: &naga::Module) -> Option<(std::ops::Range<usize>, String)> {
+    use naga::{Expression, SampleLevel};
+    let kernels = module.entry_points.iter().filter(|entry| entry.stage == naga::ShaderStage::Compute);
+    let functions = kernels.map(|entry| &entry.function).chain(module.functions.iter().map(|(_, own)| own));
+    functions.flat_map(|function| function.expressions.iter().map(move |own| (function, own))).find_map(
+        |(function, (handle, expression))| {
+            let what = match expression {
+                Expression::Derivative { .. } => "a derivative",
+                Expression::ImageSample {
+                    gather: None,
+                    level: SampleLevel::Auto | SampleLevel::Bias(_),
+                    ..
+                } => "a sample whose level a derivative chooses",
+                _ => return None,
+            };
+            Some((function.expressions.get_span(handle).to_range()?, what.to_owned()))
+        },
+    )
+}
+
 /// An error with everything behind it.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -280,12 +326,16 @@ fn reflect(shader: &ShaderModule, entry: usize) -> Reflection {
         if used.is_empty() {
             continue;
         }
-        let size = || u64::from(module.types[variable.ty].inner.size(module.to_ctx()));
+        let (ty, array) = match module.types[variable.ty].inner {
+            naga::TypeInner::BindingArray { base, size } => (base, Some(array_size(module, size))),
+            _ => (variable.ty, None),
+        };
+        let size = || u64::from(module.types[ty].inner.size(module.to_ctx()));
         if variable.space == naga::AddressSpace::Immediate {
             reflection.immediates = size() as u32;
         }
         let Some(binding) = &variable.binding else { continue };
-        let kind = match module.types[variable.ty].inner {
+        let kind = match module.types[ty].inner {
             naga::TypeInner::Sampler { .. } => BindingKind::Sampler,
             naga::TypeInner::Image { .. } => BindingKind::Texture,
             _ => BindingKind::Buffer { min_size: size() },
@@ -296,6 +346,7 @@ fn reflect(shader: &ShaderModule, entry: usize) -> Reflection {
             name: variable.name.clone().unwrap_or_default(),
             kind,
             uniform: variable.space == naga::AddressSpace::Uniform,
+            array,
             reads: used.intersects(GlobalUse::READ | GlobalUse::ATOMIC),
             writes: used.intersects(GlobalUse::WRITE | GlobalUse::ATOMIC),
             atomic: atomics.only(handle),
@@ -303,6 +354,45 @@ fn reflect(shader: &ShaderModule, entry: usize) -> Reflection {
     }
     reflection.bindings.sort_by_key(|binding| (binding.group, binding.binding));
     reflection
+}
+
+fn array_size(module: &naga::Module, size: naga::ArraySize) -> BindingArray {
+    match size.resolve(module.to_ctx()) {
+        Ok(naga::proc::IndexableLength::Known(count)) => BindingArray::Sized(count),
+        _ => BindingArray::Unsized,
+    }
+}
+
+impl Reflection {
+    /// Where each binding's entries are in a dispatch's list of `total`
+    /// ([`CommandBufferContents::bindings`](crate::CommandBufferContents::bindings)): one for a single resource, one for
+    /// each element of an array. All arrays without a size have the same number.
+    ///
+    /// ```
+    /// let library = lockgate_runtime::Library::new("enable wgpu_binding_array;
+    ///     @group(0) @binding(0) var pictures: binding_array<texture_2d<f32>>;
+    ///     @group(0) @binding(1) var how: sampler;
+    ///     @compute @workgroup_size(1) fn main() { _ = textureSampleLevel(pictures[0], how, vec2(0.5), 0.0); }")?;
+    /// assert_eq!(library.reflect("main")?.places(8), [0..7, 7..8]);
+    /// # Ok::<(), lockgate_runtime::Error>(())
+    /// ```
+    pub fn places(&self, total: usize) -> Vec<std::ops::Range<usize>> {
+        let known = |binding: &ReflectedBinding| match binding.array {
+            None => 1,
+            Some(BindingArray::Sized(count)) => count as usize,
+            Some(BindingArray::Unsized) => 0,
+        };
+        let open = self.bindings.iter().filter(|own| own.array == Some(BindingArray::Unsized)).count();
+        let rest = total.saturating_sub(self.bindings.iter().map(known).sum());
+        let mut next = 0;
+        let place = |binding: &ReflectedBinding| {
+            let start = next;
+            let unsized_array = binding.array == Some(BindingArray::Unsized);
+            next += if unsized_array { rest / open.max(1) } else { known(binding) };
+            start..next
+        };
+        self.bindings.iter().map(place).collect()
+    }
 }
 
 /// Which variables a kernel touches by atomic operations, and which in any other way.

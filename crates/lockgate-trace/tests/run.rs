@@ -2,7 +2,7 @@
 
 use lockgate_cpu::{CpuBackend, CpuDescriptor, Order};
 use lockgate_runtime::{Device, DeviceDescriptor};
-use lockgate_trace::{NoFiles, ProgramFile, RunReport, timeline};
+use lockgate_trace::{Files, NoFiles, ProgramFile, RunReport, timeline};
 
 fn device(order: Order) -> Device {
     let backend = CpuBackend::new(&CpuDescriptor { order, ..CpuDescriptor::default() }).unwrap();
@@ -37,6 +37,55 @@ fn copies_and_fills() {
              copy P to=B range=\"0..4\" to-offset=60 } } }
          expect { no-hazards; buffer B { starts-with 0x01010101 0 1 2 0; at 60 5 } }",
     );
+}
+
+/// Brings the kernels of a test.
+struct Kernels(&'static str);
+
+impl Files for Kernels {
+    fn read(&self, _: &str) -> std::io::Result<Vec<u8>> {
+        Ok(self.0.into())
+    }
+}
+
+const ARRAYS: &str = "enable wgpu_binding_array;
+    struct Words { data: array<u32> }
+    @group(0) @binding(0) var<storage, read> inputs: binding_array<Words>;
+    @group(0) @binding(1) var<storage, read_write> outputs: binding_array<Words, 2>;
+    @compute @workgroup_size(4) fn choose(@builtin(global_invocation_id) id: vec3u) {
+        outputs[id.x % 2u].data[id.x] = inputs[id.x].data[id.x] + 1u;
+    }";
+
+fn arrays(binds: &str) -> Result<ProgramFile, String> {
+    let text = format!(
+        "buffer a size=16 fill=ascending; buffer b size=32 fill=7; buffer c size=16; buffer d size=16
+         kernels \"arrays.wgsl\"
+         queue main {{ command-buffer {{
+             compute-pass one {{ fill a value=1; dispatch choose threads=4 {{ {binds} }} }}
+             compute-pass two {{ copy c to=b range=\"0..4\" }} }} }}
+         expect {{ no-hazards; buffer c {{ starts-with 0x01010102 0 1 }}; buffer d {{ equals 0 8 0 1 }} }}"
+    );
+    ProgramFile::parse("test.kdl", &text, &Kernels(ARRAYS)).map_err(|error| error.to_string())
+}
+
+#[test]
+fn arrays_of_bindings() {
+    let file = arrays("bind inputs a b #null; bind outputs c d").unwrap();
+    for order in [Order::Free, Order::Recording, Order::Reverse, Order::Random(7)] {
+        let report = file.run(&device(order.clone()), &|_| {}).unwrap_or_else(|error| panic!("{error}"));
+        let failed: Vec<_> = report.verdicts.iter().filter(|verdict| !verdict.holds).collect();
+        assert!(
+            failed.is_empty() && report.findings.is_empty(),
+            "{order:?}: {failed:?} {:?}",
+            report.findings
+        );
+    }
+    let told = arrays("bind inputs a; bind outputs c d a").unwrap_err();
+    assert!(told.contains("`outputs` takes 2"), "{told}");
+    let told = arrays("bind inputs a x; bind outputs c").unwrap_err();
+    assert!(told.contains('x'), "{told}");
+    let told = arrays("bind inputs a").unwrap_err();
+    assert!(told.contains("nothing is bound to `outputs`"), "{told}");
 }
 
 #[test]

@@ -34,6 +34,7 @@ pub enum AdapterKind {
 pub(crate) struct Extras {
     pub(crate) push_descriptor: bool,
     pub(crate) robustness2: bool,
+    pub(crate) null_descriptor: bool,
     pub(crate) calibrated_timestamps: bool,
     pub(crate) portability_subset: bool,
     pub(crate) float16: bool,
@@ -230,6 +231,7 @@ fn features(
     Ok(Extras {
         push_descriptor: has(khr::push_descriptor::NAME),
         robustness2: yes(robust.robust_buffer_access2),
+        null_descriptor: yes(robust.robust_buffer_access2) && yes(robust.null_descriptor),
         calibrated_timestamps: has(ext::calibrated_timestamps::NAME),
         portability_subset: has(khr::portability_subset::NAME),
         float16: yes(v12.shader_float16),

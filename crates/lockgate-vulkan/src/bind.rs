@@ -140,6 +140,12 @@ impl Binder {
                         image_layout: vk::ImageLayout::GENERAL,
                     });
                 }
+                // With the feature nullDescriptor, what is not there reads as zero.
+                Binding::Nothing if is_buffer(slot.kind) => {
+                    self.buffers
+                        .push(vk::DescriptorBufferInfo { range: vk::WHOLE_SIZE, ..Default::default() });
+                }
+                Binding::Nothing => self.images.push(vk::DescriptorImageInfo::default()),
                 Binding::Sampler(at) => {
                     let sampler = native::<Sampler>(&of.samplers[*at as usize])?;
                     self.images.push(vk::DescriptorImageInfo { sampler: sampler.raw, ..Default::default() });
@@ -162,9 +168,7 @@ impl Binder {
                 .dst_set(set)
                 .dst_binding(at as u32)
                 .descriptor_type(slot.kind);
-            let is_buffer =
-                matches!(slot.kind, vk::DescriptorType::UNIFORM_BUFFER | vk::DescriptorType::STORAGE_BUFFER);
-            if is_buffer {
+            if is_buffer(slot.kind) {
                 let (own, rest) = buffers.split_at(count.min(buffers.len()));
                 buffers = rest;
                 writes.push(write.buffer_info(own));
@@ -270,6 +274,10 @@ impl Drop for Binder {
             unsafe { self.gpu.raw.destroy_descriptor_pool(pool, None) };
         }
     }
+}
+
+fn is_buffer(kind: vk::DescriptorType) -> bool {
+    matches!(kind, vk::DescriptorType::UNIFORM_BUFFER | vk::DescriptorType::STORAGE_BUFFER)
 }
 
 fn foreign() -> Error {

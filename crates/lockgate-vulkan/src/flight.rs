@@ -460,9 +460,16 @@ impl State {
 
 /// Whether a command can run at all; makes what it needs for that.
 fn can_run(command: &Command, of: &SubmittedBuffer) -> Result<()> {
-    let Command::Dispatch { pipeline, grid: Grid::Threads(threads), .. } = command else { return Ok(()) };
-    let pipeline = of.pipelines[*pipeline as usize].downcast_ref::<Pipeline>();
-    pipeline.map_or(Ok(()), |pipeline| pipeline.cut(*threads).map(|_| ()))
+    let &Command::Dispatch { pipeline, grid, bindings, binding_count, .. } = command else { return Ok(()) };
+    let Some(pipeline) = of.pipelines[pipeline as usize].downcast_ref::<Pipeline>() else { return Ok(()) };
+    if pipeline.has_arrays {
+        let list = &of.contents.bindings()[bindings as usize..(bindings + binding_count) as usize];
+        pipeline.can_bind(list)?;
+    }
+    match grid {
+        Grid::Threads(threads) => pipeline.cut(threads).map(|_| ()),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a command buffer uses a texture that may not have been used before.

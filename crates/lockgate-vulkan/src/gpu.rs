@@ -191,7 +191,9 @@ fn create(adapter: &Adapter) -> Result<ash::Device> {
         .maintenance4(true)
         .shader_zero_initialize_workgroup_memory(extras.zero_initialize)
         .shader_integer_dot_product(extras.dot_product);
-    let mut robust = vk::PhysicalDeviceRobustness2FeaturesEXT::default().robust_buffer_access2(true);
+    let mut robust = vk::PhysicalDeviceRobustness2FeaturesEXT::default()
+        .robust_buffer_access2(true)
+        .null_descriptor(extras.null_descriptor);
     let mut atomic_float = vk::PhysicalDeviceShaderAtomicFloatFeaturesEXT::default()
         .shader_buffer_float32_atomics(true)
         .shader_buffer_float32_atomic_add(true);

@@ -8,7 +8,7 @@ use crate::gpu::Gpu;
 use crate::partial::{Part, Shape, asks_for_groups, has_barriers, parts, wrap};
 use crate::shader::{Shader, Slot, refuse};
 use ash::vk;
-use lockgate_runtime::backend::ComputePipelineSource;
+use lockgate_runtime::backend::{Binding, ComputePipelineSource};
 use lockgate_runtime::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -89,6 +89,8 @@ pub(crate) struct Pipeline {
     pub(crate) layout: Arc<Layout>,
     pub(crate) whole: vk::Pipeline,
     pub(crate) shader: Shader,
+    /// Whether it has arrays of bindings, of which elements may be missing.
+    pub(crate) has_arrays: bool,
     barriers: bool,
     asks_for_groups: bool,
     cache: vk::PipelineCache,
@@ -122,6 +124,7 @@ impl Pipeline {
             label: source.label.to_owned(),
             layout,
             whole: vk::Pipeline::null(),
+            has_arrays: shader.slots.iter().any(|slot| slot.count != 1),
             shader,
             barriers,
             asks_for_groups,
@@ -156,6 +159,23 @@ impl Pipeline {
         unsafe { device.destroy_shader_module(module, None) };
         let list = made.map_err(|(_, result)| result)?;
         Ok(list.first().copied().unwrap_or_default())
+    }
+
+    /// Whether elements that are missing can be told to the driver.
+    pub(crate) fn can_bind(&self, list: &[Binding]) -> Result<()> {
+        let slots = self.shader.slots.iter().flat_map(|slot| std::iter::repeat_n(slot, slot.count as usize));
+        let sampler = |slot: &Slot| slot.kind == vk::DescriptorType::SAMPLER;
+        let null = self.gpu.extras.null_descriptor;
+        let missing =
+            |(slot, binding): &(&Slot, &Binding)| **binding == Binding::Nothing && (sampler(slot) || !null);
+        let Some((slot, _)) = slots.zip(list).find(missing) else { return Ok(()) };
+        let (group, binding) = (slot.group, slot.binding);
+        let message = format!(
+            "kernel `{}`: the array at @group({group}) @binding({binding}) has elements that are not bound, which takes the \
+             feature nullDescriptor, and a buffer or texture",
+            self.label
+        );
+        Err(Error::new(ErrorKind::Unsupported, message))
     }
 
     /// How so many threads are dispatched.

@@ -29,6 +29,20 @@ pub enum Binding {
     Texture(TextureBinding),
     /// A sampler.
     Sampler(SamplerBinding),
+    /// The elements of an array of bindings: as many as it has, at least one if it has no size.
+    Array(Vec<Binding>),
+    /// An element of an array where nothing is bound: reads give zero, writes do nothing.
+    Nothing,
+}
+
+impl Binding {
+    /// The elements of an array; of anything else, itself.
+    pub(crate) fn elements(&self) -> &[Binding] {
+        match self {
+            Binding::Array(elements) => elements,
+            other => std::slice::from_ref(other),
+        }
+    }
 }
 
 /// A range of a buffer.

@@ -6,7 +6,7 @@
 //! where it has no rule, so that the interpreter takes over.
 //!
 //! A kernel reaches no byte outside its bindings: reads beyond the end give the last element, writes beyond the end do
-//! nothing, texels outside read as zero. Other commands may write the same memory at the same time; that never is
+//! nothing, texels outside read as zero. Four invocations are a subgroup, whoever runs them. Other commands may write the same memory at the same time; that never is
 //! undefined behaviour, only an unspecified value.
 //!
 //! Deliberately absent: queues, threads and the choice of who runs which workgroup. Tested in `tests/kernel*.rs`.
@@ -20,6 +20,7 @@ mod memory;
 mod number;
 mod reflect;
 mod sample;
+mod subgroup;
 pub mod texel;
 pub mod watch;
 
@@ -32,7 +33,7 @@ pub use binding::{
     SamplerBinding, TextureBinding, TextureDimension,
 };
 pub use error::KernelError;
-pub use reflect::{Slot, SlotKind};
+pub use reflect::{Elements, Slot, SlotKind};
 
 /// What to compile.
 pub struct KernelDescriptor<'a> {
@@ -64,7 +65,7 @@ pub enum Engine {
 /// Invocations that machine code runs at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lanes {
-    /// One after the other.
+    /// One after the other; kernels with subgroups run as with [`Lanes::Four`] all the same.
     One,
     /// Four neighbours in x, one in each quarter of a vector register. Kernels for which that does not work run one
     /// after the other.
@@ -166,7 +167,7 @@ impl Kernel {
     pub fn smallest_scalar(&self) -> u32 {
         match &self.runner {
             Runner::Interpreter(program) => program.smallest_scalar(),
-            Runner::Jit(_) => 4,
+            Runner::Jit(code) => code.smallest_scalar(),
         }
     }
 

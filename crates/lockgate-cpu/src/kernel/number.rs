@@ -86,6 +86,25 @@ impl Num {
         }
     }
 
+    /// The type that naga has for exponents of floats of this type.
+    pub(super) fn exponent(self) -> Self {
+        match self {
+            Self::F16 => Self::I16,
+            Self::F64 => Self::I64,
+            _ => Self::I32,
+        }
+    }
+
+    /// The lowest and the highest integer.
+    pub(super) fn bounds(self) -> (i128, i128) {
+        let bits = self.bits_wide();
+        if self.is_signed() {
+            (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1)
+        } else {
+            (0, (1i128 << bits) - 1)
+        }
+    }
+
     /// The bits of an integer, cut to the width.
     pub(super) fn pack_int(self, value: i128) -> u64 {
         self.cut(value as u64)
@@ -202,12 +221,7 @@ fn int_to_float(to: Num, value: i128) -> u64 {
 }
 
 fn saturate(to: Num, value: f64) -> i128 {
-    let bits = to.bits_wide();
-    let (low, high) = if to.is_signed() {
-        (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1)
-    } else {
-        (0, (1i128 << bits) - 1)
-    };
+    let (low, high) = to.bounds();
     (value as i128).clamp(low, high)
 }
 
@@ -269,8 +283,8 @@ fn fma(num: Num, bits: [u64; 3]) -> u64 {
     let [a, b, c] = bits.map(|bits| num.float(bits));
     match num {
         Num::F32 => u64::from((a as f32).mul_add(b as f32, c as f32).to_bits()),
-        // For f16 the product is exact in f64.
-        Num::F16 => num.pack_float(a * b + c),
+        // In one step of 32 bits, as machine code does it.
+        Num::F16 => num.pack_float((a as f32).mul_add(b as f32, c as f32).into()),
         _ => num.pack_float(a.mul_add(b, c)),
     }
 }

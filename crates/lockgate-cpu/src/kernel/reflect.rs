@@ -19,8 +19,19 @@ pub struct Slot {
     pub binding: u32,
     /// The variable's name.
     pub name: String,
-    /// What has to be bound.
+    /// What has to be bound, or to each element of an array.
     pub kind: SlotKind,
+    /// For an array of bindings, how many it has.
+    pub elements: Option<Elements>,
+}
+
+/// How many bindings an array has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elements {
+    /// So many.
+    Known(u32),
+    /// As many as are given.
+    Given,
 }
 
 /// What has to be bound to a slot.
@@ -77,7 +88,7 @@ pub(super) fn globals(
             continue;
         }
         let span = module.global_variables.get_span(handle);
-        let size = layout::size(module, variable.ty)
+        let size = layout::size(module, bound_type(module, variable))
             .ok_or_else(|| KernelError::invalid(span, "a variable is too large"))?;
         let next = match variable.space {
             AddressSpace::WorkGroup => &mut globals.shared_bytes,
@@ -101,7 +112,8 @@ pub(super) fn globals(
     found.sort_by_key(|(_, slot)| (slot.group, slot.binding));
     for (index, (handle, slot)) in found.into_iter().enumerate() {
         globals.places[handle.index()] = Some(index as u32);
-        globals.tails.push(layout::runtime_tail(module, module.global_variables[handle].ty));
+        let ty = bound_type(module, &module.global_variables[handle]);
+        globals.tails.push(layout::runtime_tail(module, ty));
         globals.slots.push(slot);
     }
     Ok(globals)
@@ -113,15 +125,25 @@ fn slot(module: &Module, handle: Handle<GlobalVariable>, size: u32) -> Result<Sl
     let Some(at) = variable.binding else {
         return Err(KernelError::unsupported(span, "a resource without @group and @binding"));
     };
-    let kind = match (variable.space, &module.types[variable.ty].inner) {
-        (_, TypeInner::BindingArray { .. }) => {
-            return Err(KernelError::unsupported(span, "an array of bindings"));
+    let (ty, elements) = match module.types[variable.ty].inner {
+        TypeInner::BindingArray { base, size } => {
+            let count = layout::array_count(module, size);
+            if count.is_some_and(|count| count > lockgate_runtime::ARRAY_ELEMENTS_MAX) {
+                return Err(KernelError::unsupported(span, "an array of more than 65,536 bindings"));
+            }
+            (base, Some(count.map_or(Elements::Given, Elements::Known)))
         }
+        _ => (variable.ty, None),
+    };
+    let kind = match (variable.space, &module.types[ty].inner) {
         (AddressSpace::Uniform, _) => SlotKind::Buffer { writable: false, min_bytes: size.into() },
         (AddressSpace::Storage { access }, _) => {
             SlotKind::Buffer { writable: access.contains(StorageAccess::STORE), min_bytes: size.into() }
         }
         (_, TypeInner::Sampler { .. }) => SlotKind::Sampler,
+        (_, TypeInner::AccelerationStructure { .. }) => {
+            return Err(KernelError::unsupported(span, "ray tracing"));
+        }
         (_, &TypeInner::Image { dim, arrayed, class }) => {
             let writable = match class {
                 ImageClass::External => {
@@ -130,6 +152,9 @@ fn slot(module: &Module, handle: Handle<GlobalVariable>, size: u32) -> Result<Sl
                 ImageClass::Sampled { multi: true, .. } | ImageClass::Depth { multi: true } => {
                     return Err(KernelError::unsupported(span, "a multisampled texture"));
                 }
+                ImageClass::Storage { format: naga::StorageFormat::R64Uint, .. } => {
+                    return Err(KernelError::unsupported(span, "a texture with texels of 64 bits"));
+                }
                 ImageClass::Storage { access, .. } => access.contains(StorageAccess::STORE),
                 _ => false,
             };
@@ -137,7 +162,24 @@ fn slot(module: &Module, handle: Handle<GlobalVariable>, size: u32) -> Result<Sl
         }
         _ => return Err(KernelError::unsupported(span, "this kind of resource")),
     };
-    Ok(Slot { group: at.group, binding: at.binding, name: variable.name.clone().unwrap_or_default(), kind })
+    let name = variable.name.clone().unwrap_or_default();
+    Ok(Slot { group: at.group, binding: at.binding, name, kind, elements })
+}
+
+/// The type of a variable, or of its elements if it is an array of bindings.
+fn bound_type(module: &Module, variable: &GlobalVariable) -> Handle<naga::Type> {
+    match module.types[variable.ty].inner {
+        TypeInner::BindingArray { base, .. } => base,
+        _ => variable.ty,
+    }
+}
+
+/// Bytes that a buffer needs at least.
+pub(super) fn min_bytes(slot: &Slot) -> u64 {
+    match slot.kind {
+        SlotKind::Buffer { min_bytes, .. } => min_bytes,
+        _ => 0,
+    }
 }
 
 fn dimension(dim: ImageDimension, arrayed: bool) -> TextureDimension {
@@ -157,24 +199,48 @@ pub(super) fn check(slots: &[Slot], launch: &Launch<'_>) -> Result<(), String> {
         return Err(format!("{} bindings for {} slots", launch.bindings.len(), slots.len()));
     }
     for (slot, binding) in slots.iter().zip(launch.bindings) {
-        let name = format_args!("`{}` at group {}, binding {}", slot.name, slot.group, slot.binding);
-        match (slot.kind, binding) {
-            (SlotKind::Buffer { min_bytes, .. }, Binding::Buffer(buffer)) => {
-                if buffer.len < min_bytes {
-                    return Err(format!("{name} needs {min_bytes} bytes and has {}", buffer.len));
-                }
-                if !(buffer.ptr as usize).is_multiple_of(4) {
-                    return Err(format!("{name} does not start at a multiple of 4 bytes"));
-                }
+        check_slot(slot, binding).map_err(|problem| {
+            format!("`{}` at group {}, binding {} {problem}", slot.name, slot.group, slot.binding)
+        })?;
+    }
+    Ok(())
+}
+
+fn check_slot(slot: &Slot, binding: &Binding) -> Result<(), String> {
+    match (slot.elements, binding) {
+        (None, binding) => check_binding(slot.kind, binding),
+        (Some(elements), Binding::Array(list)) => {
+            let fits = match elements {
+                Elements::Known(count) => list.len() == count as usize,
+                Elements::Given => !list.is_empty(),
+            };
+            if !fits {
+                return Err(format!("has {} elements, not those of its type", list.len()));
             }
-            (SlotKind::Texture { dimension, .. }, Binding::Texture(texture)) => {
-                if texture.dimension != dimension || texture.levels.is_empty() {
-                    return Err(format!("{name} needs a texture view of dimension {dimension:?}"));
-                }
-            }
-            (SlotKind::Sampler, Binding::Sampler(_)) => {}
-            _ => return Err(format!("{name} has a binding of another kind")),
+            let bound = list.iter().filter(|element| !matches!(element, Binding::Nothing));
+            bound.into_iter().try_for_each(|element| check_binding(slot.kind, element))
         }
+        (Some(_), _) => Err("needs the elements of an array".into()),
+    }
+}
+
+fn check_binding(kind: SlotKind, binding: &Binding) -> Result<(), String> {
+    match (kind, binding) {
+        (SlotKind::Buffer { min_bytes, .. }, Binding::Buffer(buffer)) => {
+            if buffer.len < min_bytes {
+                return Err(format!("needs {min_bytes} bytes and has {}", buffer.len));
+            }
+            if !(buffer.ptr as usize).is_multiple_of(4) {
+                return Err("does not start at a multiple of 4 bytes".into());
+            }
+        }
+        (SlotKind::Texture { dimension, .. }, Binding::Texture(texture)) => {
+            if texture.dimension != dimension || texture.levels.is_empty() {
+                return Err(format!("needs a texture view of dimension {dimension:?}"));
+            }
+        }
+        (SlotKind::Sampler, Binding::Sampler(_)) => {}
+        _ => return Err("has a binding of another kind".into()),
     }
     Ok(())
 }

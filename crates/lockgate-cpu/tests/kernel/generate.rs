@@ -29,10 +29,16 @@ impl Choices<'_> {
 /// The kernel that some bytes stand for. Bindings of group 0: `data` (u32), `vectors` (vec4<f32>), `words` (vec4<u32>),
 /// `numbers` (i32), `bins` (atomic u32).
 pub(crate) fn kernel(bytes: &[u8]) -> String {
-    let mut generator =
-        Generator { choices: Choices { bytes }, text: String::new(), loops: 0, depth: 0, whole: false };
+    let mut generator = Generator {
+        choices: Choices { bytes },
+        text: String::new(),
+        loops: 0,
+        depth: 0,
+        whole: false,
+        extra: 0,
+    };
     generator.kernel();
-    generator.text
+    if generator.extra == HALVES { format!("enable f16;{}", generator.text) } else { generator.text }
 }
 
 const HEAD: &str = "
@@ -55,6 +61,12 @@ fn mixed(x: u32, y: f32) -> f32 {
     var v = pixels[i]; var p = vec4<f32>(); var q = vec4<u32>(i); var list = array<u32, 5>();
 ";
 
+/// What a kernel has beside 32-bit numbers: nothing for 0.
+const HALVES: u32 = 1;
+const LONGS: u32 = 2;
+/// 3 are subgroups alone.
+const SUBGROUPS_AND_LONGS: u32 = 4;
+
 struct Generator<'a> {
     choices: Choices<'a>,
     text: String,
@@ -62,6 +74,7 @@ struct Generator<'a> {
     depth: u32,
     /// Vectors of floats are never taken apart: machine code keeps those another way.
     whole: bool,
+    extra: u32,
 }
 
 impl Generator<'_> {
@@ -74,6 +87,10 @@ impl Generator<'_> {
     fn kernel(&mut self) {
         self.text.push_str(HEAD);
         self.whole = self.choices.pick(2) == 0;
+        self.extra = self.choices.pick(8);
+        if self.extra == HALVES {
+            self.line("var h = f16(f); var hs = array<f16, 3>(h, 0.5h, -2.0h);");
+        }
         for _ in 0..=self.choices.pick(3) {
             self.list(6);
             if self.choices.pick(2) == 1 {
@@ -127,6 +144,9 @@ impl Generator<'_> {
             6 => self.assign("q", Self::words),
             7 => {
                 let (index, value) = (self.unsigned(1), self.unsigned(2));
+                if self.extra == HALVES && self.choices.pick(2) == 0 {
+                    return self.line(&format!("h = h * 0.5h + f16({value} & 63u); hs[{index}] = -h;"));
+                }
                 let line = match self.choices.pick(3) {
                     0 => format!("list[{index}] = {value};"),
                     1 => format!("atomicAdd(&bins[{index}], {value} & 255u);"),
@@ -196,10 +216,36 @@ impl Generator<'_> {
         }
     }
 
+    /// An expression with numbers of other sizes, or of other invocations.
+    fn special(&mut self, depth: u32) -> String {
+        let (a, b) = (self.unsigned(depth), self.unsigned(depth));
+        let long = matches!(self.extra, LONGS | SUBGROUPS_AND_LONGS);
+        match self.choices.pick(6) {
+            0 | 1 if self.extra == HALVES => {
+                format!("u32(clamp(hs[{a}] * h + f16({b} & 255u), 0.0h, 999.0h))")
+            }
+            _ if self.extra == HALVES => format!("u32(i32(min(h + f16({a} & 7u) / 3.0h, 99.0h)))"),
+            0 | 1 if long => format!("u32((u64({a}) * u64({b})) >> ({b} & 63u))"),
+            2 if long => format!("u32(f64({a}) * 0.5lf)"),
+            3 if self.extra == SUBGROUPS_AND_LONGS => format!("u32(subgroupAdd(u64({a})) >> 3u)"),
+            4 if self.extra == SUBGROUPS_AND_LONGS => format!("u32(subgroupShuffle(i64({a}), {b} & 7u))"),
+            _ if self.extra == LONGS => format!("u32(select(i64({a}), -i64({b}), f < 2.0))"),
+            0 => format!("subgroupShuffle({a}, {b} & 7u)"),
+            1 => format!("subgroupExclusiveAdd({a})"),
+            2 => format!("subgroupBallot(({a}) > ({b})).x"),
+            3 => format!("(subgroupMin({a}) ^ subgroupMax({b}))"),
+            4 => format!("subgroupBroadcastFirst({a})"),
+            _ => format!("subgroupAdd({a})"),
+        }
+    }
+
     fn unsigned(&mut self, depth: u32) -> String {
         let mut text = String::new();
         let leaf = self.choices.one_of(&["i", "u", "w", "lane", "q.x", "q.z"]);
         let Some(depth) = depth.checked_sub(1) else { return leaf.into() };
+        if (HALVES..=SUBGROUPS_AND_LONGS).contains(&self.extra) && self.choices.pick(5) == 0 {
+            return self.special(depth);
+        }
         let written = match self.choices.pick(10) {
             0 => write!(text, "{leaf}"),
             1 => write!(text, "({leaf} + {}u)", self.choices.pick(256)),

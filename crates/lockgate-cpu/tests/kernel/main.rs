@@ -1,11 +1,17 @@
 //! Kernels on every engine: algorithms with results computed here, and statements and functions compared between engines.
 
 mod algorithms;
+mod bindings;
 mod builtins;
 mod generate;
 mod generated;
+mod guard;
 mod harness;
 mod memory;
+mod numbers;
 mod refusals;
 mod statements;
+mod subgroups;
+mod texels;
 mod textures;
+mod transforms;

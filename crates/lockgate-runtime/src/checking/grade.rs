@@ -46,7 +46,9 @@ fn by_kernel(
     };
     let kernel = contents.kernel(pipeline)?;
     let bound = contents.bindings().get(bindings as usize..(bindings + binding_count) as usize)?;
-    let sizes: Vec<u64> = bound.iter().map(size).collect();
+    let places = kernel.reflection().places(bound.len());
+    let arrays = kernel.reflection().bindings.iter().map(|binding| binding.array.is_some());
+    let sizes: Vec<u64> = places.iter().map(|place| bound.get(place.start).map_or(0, size)).collect();
     let values = contents.immediates().get(immediates.0 as usize..(immediates.0 + immediates.1) as usize)?;
     let is_it = |place: u32| contents.resources().get(place as usize).is_some_and(|used| used.key.id == id);
     let mut touched = Touched::by_kernel();
@@ -61,9 +63,22 @@ fn by_kernel(
         }
     };
     for extent in kernel.extents(&ExtentQuery { grid, sizes: &sizes, immediates: values }) {
-        match bound.get(extent.index as usize) {
+        match places.get(extent.index as usize).and_then(|place| bound.get(place.start)) {
             Some(Binding::Buffer(span)) if is_it(span.resource) => touched.add(&extent, base + span.offset),
             _ => {}
+        }
+    }
+    for ((binding, place), _) in
+        kernel.reflection().bindings.iter().zip(&places).zip(arrays).filter(|(_, is_array)| *is_array)
+    {
+        for element in bound.get(place.clone()).unwrap_or_default() {
+            match element {
+                Binding::Buffer(span) if is_it(span.resource) => {
+                    let start = base + span.offset;
+                    touched.add_perhaps(start..start + span.size, binding.reads, binding.writes);
+                }
+                _ => {}
+            }
         }
     }
     Some(touched)
@@ -72,6 +87,6 @@ fn by_kernel(
 fn size(binding: &Binding) -> u64 {
     match binding {
         Binding::Buffer(span) => span.size,
-        Binding::Texture { .. } | Binding::Sampler(_) => 0,
+        Binding::Texture { .. } | Binding::Sampler(_) | Binding::Nothing => 0,
     }
 }

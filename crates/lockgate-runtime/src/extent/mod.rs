@@ -105,7 +105,7 @@ pub struct Extent {
 
 impl Library {
     /// What a dispatch of a kernel with these override constants touches of each buffer binding, in the order of its
-    /// bindings.
+    /// bindings; arrays of bindings are left out.
     ///
     /// An index that is not proven to be in range makes `may` the whole binding, since WGSL lets a device touch any
     /// byte of it.

@@ -100,7 +100,9 @@ fn bound(
         let is = |own: &crate::ReflectedBinding| (own.group, own.binding) == (at.group, at.binding);
         let named = |own: &crate::ReflectedBinding| variable.name.as_deref().unwrap_or("") == own.name;
         let index = reflection.bindings.iter().position(|own| is(own) && named(own))?;
-        let buffer = matches!(reflection.bindings[index].kind, crate::BindingKind::Buffer { .. });
+        let own = &reflection.bindings[index];
+        // Of arrays of bindings nothing is proven.
+        let buffer = matches!(own.kind, crate::BindingKind::Buffer { .. }) && own.array.is_none();
         buffer.then_some((handle, (index, query.sizes.get(index).copied().unwrap_or(u64::MAX))))
     };
     module.global_variables.iter().filter_map(find).collect()

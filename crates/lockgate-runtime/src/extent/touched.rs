@@ -51,6 +51,15 @@ impl Touched {
         self.reads.must.insert(bytes);
     }
 
+    /// Adds bytes of which nothing is known but that they may be touched: an element of an array of bindings.
+    pub fn add_perhaps(&mut self, bytes: Range<u64>, reads: bool, writes: bool) {
+        for (own, touches) in [(&mut self.reads, reads), (&mut self.writes, writes)] {
+            if touches {
+                own.may.insert(bytes.clone());
+            }
+        }
+    }
+
     /// What is known of a conflict of the two: nothing new where neither is a kernel.
     pub fn grade(&self, other: &Touched) -> Grade {
         if !self.derived && !other.derived {

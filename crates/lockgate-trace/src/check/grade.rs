@@ -6,7 +6,7 @@
 
 use crate::program::Watched;
 use crate::program::file::{Action, Command, Dispatch, Grid, Item, PassItem, ProgramFile, Step, Target};
-use lockgate_runtime::{Extent, ExtentGrid, ExtentQuery, Touched, Verdict};
+use lockgate_runtime::{Extent, ExtentGrid, ExtentQuery, ReflectedBinding, Touched, Verdict};
 use lockgate_sync::{Actor, CommandRef, Gap, Grade, Program, ResourceId, ResourceKind, Site};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -77,6 +77,16 @@ impl<'a> Grader<'a> {
         for extent in self.extents(command, dispatch).iter() {
             if let Some(start) = bound(dispatch, extent, id) {
                 touched.add(extent, resource.offset + start);
+            }
+        }
+        for element in dispatch.bindings.iter().filter(|bound| bound.element.is_some()) {
+            let is = |own: &&ReflectedBinding| (own.group, own.binding) == (element.group, element.binding);
+            if let (Target::Buffer(buffer, range), Some(own)) =
+                (&element.to, dispatch.reflection.bindings.iter().find(is))
+                && *buffer == id
+            {
+                let bytes = resource.offset + range.start..resource.offset + range.end;
+                touched.add_perhaps(bytes, own.reads, own.writes);
             }
         }
         Some(touched)

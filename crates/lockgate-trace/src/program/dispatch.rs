@@ -6,15 +6,21 @@ use super::node::{Node, Spanned};
 use super::scope::Entity;
 use crate::diagnostic::{Diagnostic, Source};
 use kdl::KdlValue;
-use lockgate_runtime::{BindingKind, Library, ReflectedBinding, Reflection};
+use lockgate_runtime::{
+    ARRAY_ELEMENTS_MAX, BindingArray, BindingKind, Library, ReflectedBinding, Reflection,
+};
 use lockgate_sync::{Access, AccessKind, ResourceId, Stage, Texels};
 use std::ops::Range;
+
+/// The range of a buffer, the levels and the slices of a texture.
+type Parts<'a> = (Option<Spanned<&'a KdlValue>>, Option<(u32, u32)>, Option<(u32, u32)>);
 
 /// What a dispatch says of one binding.
 struct Bind<'a> {
     key: Spanned<&'a KdlValue>,
     group: u32,
-    name: Spanned<&'a str>,
+    /// One resource, or the elements of an array; null where nothing is bound.
+    names: Vec<Spanned<&'a KdlValue>>,
     range: Option<Spanned<&'a KdlValue>>,
     levels: Option<(u32, u32)>,
     slices: Option<(u32, u32)>,
@@ -110,8 +116,9 @@ impl<'a> Reader<'a> {
         let mut binds = self.dispatch_children(&node, &mut dispatch);
         let reflection = dispatch.reflection.clone();
         for binding in &reflection.bindings {
-            if let Some(to) = self.target(&name, binding, &mut binds) {
-                dispatch.bindings.push(Bound { group: binding.group, binding: binding.binding, to });
+            let (group, number) = (binding.group, binding.binding);
+            for (element, to) in self.targets(&name, binding, &mut binds) {
+                dispatch.bindings.push(Bound { group, binding: number, element, to });
             }
         }
         for bind in binds.iter().filter(|bind| !bind.used) {
@@ -203,7 +210,12 @@ impl<'a> Reader<'a> {
 
     fn bind(&mut self, mut node: Node<'a>) -> Option<Bind<'a>> {
         let key = node.arg::<&KdlValue>("the name or number of a binding");
-        let name = node.arg::<&str>("a resource");
+        let mut name = node.arg::<&KdlValue>("a resource");
+        let mut names = Vec::new();
+        while let Some(given) = name {
+            names.push(given);
+            name = node.optional_arg();
+        }
         let group = node.prop::<u64>("group").map_or(0, |group| group.value.min(u64::from(u32::MAX)) as u32);
         let range = node.prop::<&KdlValue>("range");
         let part = |reader: &Self, one, many| {
@@ -222,17 +234,17 @@ impl<'a> Reader<'a> {
         };
         let (levels, slices) = (part(self, "level", "levels"), part(self, "slice", "slices"));
         node.finish(false);
-        let (key, name) = key.zip(name)?;
-        Some(Bind { key, group, name, range, levels, slices, used: false })
+        let key = key.filter(|_| !names.is_empty())?;
+        Some(Bind { key, group, names, range, levels, slices, used: false })
     }
 
-    /// What stands at a binding: what `bind` says, or the resource of the same name.
-    fn target(
+    /// What stands at a binding, or at the elements of an array: what `bind` says, or the resource of the same name.
+    fn targets(
         &mut self,
         kernel: &Spanned<&'a str>,
         binding: &ReflectedBinding,
         binds: &mut [Bind<'a>],
-    ) -> Option<Target> {
+    ) -> Vec<(Option<u32>, Target)> {
         let is = |bind: &&mut Bind<'_>| match bind.key.value.as_string() {
             Some(name) => name == binding.name,
             None => {
@@ -240,7 +252,7 @@ impl<'a> Reader<'a> {
             }
         };
         let Some(bind) = binds.iter_mut().find(is) else {
-            let Some(entity) = self.entity(&binding.name) else {
+            let Some(entity) = self.entity(&binding.name).filter(|_| binding.array.is_none()) else {
                 let ReflectedBinding { name, group, binding, .. } = binding;
                 let message = format!(
                     "kernel `{}`: nothing is bound to `{name}` (@group({group}) @binding({binding}))",
@@ -250,19 +262,43 @@ impl<'a> Reader<'a> {
                     Diagnostic::new("missing-binding", message, &self.errors.source, kernel.span.clone(), "");
                 let help = format!("add `bind {name} RESOURCE`, or name a resource `{name}`");
                 self.errors.push(diagnostic.help(help));
-                return None;
+                return Vec::new();
             };
-            return self.fit(binding, entity, &kernel.span, None, None, None);
+            return self
+                .fit(binding, entity, &kernel.span, (None, None, None))
+                .map(|to| (None, to))
+                .into_iter()
+                .collect();
         };
         bind.used = true;
-        let Some(entity) = self.entity(bind.name.value) else {
-            let name = Spanned { value: bind.name.value, span: bind.name.span.clone() };
-            self.find_resource(&name);
-            return None;
+        let most = match binding.array {
+            None => 1,
+            Some(BindingArray::Sized(count)) => count,
+            Some(BindingArray::Unsized) => ARRAY_ELEMENTS_MAX,
         };
-        let (span, range, levels, slices) =
-            (bind.name.span.clone(), bind.range.clone(), bind.levels, bind.slices);
-        self.fit(binding, entity, &span, range, levels, slices)
+        if let Some(one_more) = bind.names.get(most as usize) {
+            let message = format!("`{}` takes {most}", binding.name);
+            self.errors.at(&one_more.span, "too-many-elements", message, "one too many");
+        }
+        let (names, parts) = (bind.names.clone(), (bind.range.clone(), bind.levels, bind.slices));
+        let mut targets = Vec::new();
+        for (name, element) in names.iter().zip(0..most) {
+            let is_array = binding.array.is_some();
+            if is_array && name.value.is_null() {
+                continue;
+            }
+            let Some(text) = name.value.as_string() else {
+                self.errors.at(&name.span, "wrong-type", "a resource is called by its name".to_owned(), "");
+                continue;
+            };
+            let Some(entity) = self.entity(text) else {
+                self.find_resource(&Spanned { value: text, span: name.span.clone() });
+                continue;
+            };
+            let target = self.fit(binding, entity, &name.span, parts.clone());
+            targets.extend(target.map(|to| (is_array.then_some(element), to)));
+        }
+        targets
     }
 
     /// Checks that something can stand at a binding.
@@ -271,9 +307,7 @@ impl<'a> Reader<'a> {
         binding: &ReflectedBinding,
         entity: Entity,
         span: &Range<usize>,
-        range: Option<Spanned<&KdlValue>>,
-        levels: Option<(u32, u32)>,
-        slices: Option<(u32, u32)>,
+        (range, levels, slices): Parts<'_>,
     ) -> Option<Target> {
         let name = &binding.name;
         match (binding.kind, entity) {

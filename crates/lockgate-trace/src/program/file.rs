@@ -262,6 +262,8 @@ pub(crate) enum Grid {
 pub(crate) struct Bound {
     pub(crate) group: u32,
     pub(crate) binding: u32,
+    /// Of an array of bindings.
+    pub(crate) element: Option<u32>,
     pub(crate) to: Target,
 }
 

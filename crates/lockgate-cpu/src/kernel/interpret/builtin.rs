@@ -191,7 +191,8 @@ fn modf(num: Num, a: &Data) -> Data {
 fn frexp(num: Num, a: &Data) -> Data {
     let parts: Vec<(f64, i32)> = a.iter().map(|v| split_float(num.float(*v))).collect();
     let fractions = parts.iter().map(|(fraction, _)| num.pack_float(*fraction));
-    fractions.chain(parts.iter().map(|(_, exponent)| u64::from(*exponent as u32))).collect()
+    let whole = num.exponent();
+    fractions.chain(parts.iter().map(|(_, exponent)| whole.pack_int((*exponent).into()))).collect()
 }
 
 /// `value` as `fraction * 2^exponent`; zero, infinity and NaN keep exponent 0.

@@ -34,10 +34,14 @@ fn check_arguments(module: &Module, entry: usize) -> Result<(), KernelError> {
                         | B::WorkGroupId
                         | B::WorkGroupSize
                         | B::NumWorkGroups
+                        | B::SubgroupId
+                        | B::SubgroupInvocationId
+                        | B::SubgroupSize
+                        | B::NumSubgroups
                 )
             );
             if !known {
-                return Err(KernelError::unsupported(Span::UNDEFINED, "a built-in value of subgroups"));
+                return Err(KernelError::unsupported(Span::UNDEFINED, "this built-in value"));
             }
         }
     }
@@ -100,13 +104,7 @@ fn refused_statement(statement: &Statement) -> Option<&'static str> {
     match statement {
         Statement::Kill => Some("discard"),
         Statement::RayQuery { .. } | Statement::RayPipelineFunction(_) => Some("ray tracing"),
-        Statement::SubgroupBallot { .. }
-        | Statement::SubgroupGather { .. }
-        | Statement::SubgroupCollectiveOperation { .. } => Some("a subgroup operation"),
         Statement::CooperativeStore { .. } => Some("a cooperative matrix"),
-        Statement::ControlBarrier(flags) if flags.contains(naga::Barrier::SUB_GROUP) => {
-            Some("a subgroup barrier")
-        }
         _ => None,
     }
 }

@@ -124,6 +124,7 @@ impl<'a> Machine<'a> {
                 }
                 active.fill(false);
             }
+            Statement::ControlBarrier(naga::Barrier::SUB_GROUP) => self.subgroup_barrier(),
             Statement::ControlBarrier(flags) => self.barrier(active, *flags)?,
             Statement::MemoryBarrier(_) => {}
             _ => self.effect(statement, active)?,
@@ -142,6 +143,9 @@ impl<'a> Machine<'a> {
                 }
                 self.barrier(active, naga::Barrier::WORK_GROUP)?;
             }
+            Statement::SubgroupBallot { .. }
+            | Statement::SubgroupCollectiveOperation { .. }
+            | Statement::SubgroupGather { .. } => self.together(statement, active)?,
             Statement::Call { function, ref arguments, result } => {
                 let mut values = vec![Vec::new(); active.len()];
                 for lane in lanes(active) {

@@ -9,9 +9,10 @@ use super::{
         binding::Binding,
         layout,
         number::{self, Num},
+        reflect::{self, SlotKind},
     },
     Frame, Machine, Program, builtin,
-    value::{Data, Fault, Pointer, Root, Value},
+    value::{Bound, Data, Fault, Pointer, Root, Value},
 };
 
 /// The bits of a literal.
@@ -138,6 +139,15 @@ impl<'a> Machine<'a> {
         })
     }
 
+    /// What is bound, if anything is.
+    pub(super) fn binding(&self, bound: Bound) -> Option<&'a Binding> {
+        let binding = self.launch.bindings.get(bound.slot as usize)?;
+        match (bound.element, binding) {
+            (Some(element), Binding::Array(list)) => list.get(element as usize),
+            _ => Some(binding),
+        }
+    }
+
     /// Expressions that compute data from data.
     fn operation(&self, handle: Handle<Expression>, lane: usize) -> Result<Data, Fault> {
         let data = |handle| self.value(handle, lane).and_then(|value| value.data().cloned());
@@ -200,11 +210,15 @@ impl<'a> Machine<'a> {
         let place = self.program.globals.place(variable);
         let place = place.ok_or_else(|| Fault::failed("a variable that is not used"))?;
         let root = match self.program.module.global_variables[variable].space {
-            AddressSpace::Handle => return Ok(Value::Resource(place)),
+            _ if self.program.is_array(place) => return Ok(Value::Bindings(place)),
+            AddressSpace::Handle => return Ok(Value::Resource(Bound { slot: place, element: None })),
             AddressSpace::WorkGroup => Root::Shared,
             AddressSpace::Private => Root::Private,
             AddressSpace::Immediate => Root::Immediates,
-            _ => return Ok(Value::Pointer(Pointer::to(Root::Slot(place), 0))),
+            _ => {
+                let bound = Bound { slot: place, element: None };
+                return Ok(Value::Pointer(Pointer::to(Root::Slot(bound), 0)));
+            }
         };
         Ok(Value::Pointer(Pointer::to(root, place.into())))
     }
@@ -223,9 +237,12 @@ impl<'a> Machine<'a> {
         lane: usize,
     ) -> Result<Value, Fault> {
         let module = &self.program.module;
+        let value = self.value(base, lane)?;
+        if let Value::Bindings(slot) = value {
+            return Ok(self.element(slot, index));
+        }
         let elements = layout::elements(module, self.inner(base)?)
             .ok_or_else(|| Fault::failed("an index into this type"))?;
-        let value = self.value(base, lane)?;
         let count = match (elements.count, &value) {
             (Some(count), _) => u64::from(count),
             (None, Value::Pointer(pointer)) => self.elements_behind(*pointer, elements.stride),
@@ -243,10 +260,27 @@ impl<'a> Machine<'a> {
         })
     }
 
+    /// An element of an array of bindings; beyond its end, the last.
+    fn element(&self, slot: u32, index: u64) -> Value {
+        let count = match self.launch.bindings.get(slot as usize) {
+            Some(Binding::Array(list)) => list.len() as u64,
+            _ => 1,
+        };
+        let element = Some(index.min(count.saturating_sub(1)) as u32);
+        let bound = Bound { slot, element };
+        match self.program.globals.slots[slot as usize].kind {
+            SlotKind::Buffer { .. } => Value::Pointer(Pointer::to(Root::Slot(bound), 0)),
+            _ => Value::Resource(bound),
+        }
+    }
+
     /// A part of `base` that validation has found to exist.
     fn access_part(&self, base: Handle<Expression>, index: u32, lane: usize) -> Result<Value, Fault> {
         let module = &self.program.module;
         let inner = self.inner(base)?;
+        if let Value::Bindings(slot) = self.value(base, lane)? {
+            return Ok(self.element(slot, index.into()));
+        }
         if layout::elements(module, inner).is_some_and(|elements| elements.count.is_none()) {
             return self.access(base, (index.into(), index.into()), lane);
         }
@@ -266,12 +300,14 @@ impl<'a> Machine<'a> {
     /// Elements of the runtime-sized array that starts at `pointer`.
     fn elements_behind(&self, pointer: Pointer, stride: u32) -> u64 {
         match pointer.root {
-            Root::Slot(slot) => match self.launch.bindings.get(slot as usize) {
-                Some(Binding::Buffer(buffer)) => {
-                    (buffer.len.saturating_sub(pointer.offset) / u64::from(stride)).min(u32::MAX.into())
-                }
-                _ => 0,
-            },
+            Root::Slot(bound) => {
+                let len = match self.binding(bound) {
+                    Some(Binding::Buffer(buffer)) => buffer.len,
+                    // As small as its type, and full of zeros.
+                    _ => reflect::min_bytes(&self.program.globals.slots[bound.slot as usize]),
+                };
+                (len.saturating_sub(pointer.offset) / u64::from(stride)).min(u32::MAX.into())
+            }
             _ => 0,
         }
     }

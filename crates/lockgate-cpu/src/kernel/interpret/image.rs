@@ -5,39 +5,42 @@ use naga::{AtomicFunction, Expression, Handle, ImageQuery, SampleLevel};
 
 use super::{
     super::{
-        binding::{Binding, SamplerBinding, TextureBinding, TextureDimension},
+        binding::{Binding, SamplerBinding, TextureBinding},
         number::Num,
         sample::{self, SamplePoint},
     },
     Machine,
     eval::num_of,
     place::changed,
-    value::{Data, Fault, Value},
+    value::{Bound, Data, Fault, Value},
 };
 
 impl<'a> Machine<'a> {
-    fn slot_number(&self, resource: Handle<Expression>, lane: usize) -> Result<u32, Fault> {
+    fn bound(&self, resource: Handle<Expression>, lane: usize) -> Result<Bound, Fault> {
         match self.value(resource, lane)? {
-            Value::Resource(slot) => Ok(slot),
+            Value::Resource(bound) => Ok(bound),
             _ => Err(Fault::failed("a value where a resource is needed")),
         }
     }
 
     fn slot(&self, resource: Handle<Expression>, lane: usize) -> Result<&'a Binding, Fault> {
-        let slot = self.slot_number(resource, lane)?;
-        self.launch.bindings.get(slot as usize).ok_or_else(|| Fault::failed("a slot without a binding"))
+        let bound = self.bound(resource, lane)?;
+        self.binding(bound).ok_or_else(|| Fault::failed("a slot without a binding"))
     }
 
-    fn texture(&self, image: Handle<Expression>, lane: usize) -> Result<&'a TextureBinding, Fault> {
+    /// The texture; none where nothing is bound.
+    fn texture(&self, image: Handle<Expression>, lane: usize) -> Result<Option<&'a TextureBinding>, Fault> {
         match self.slot(image, lane)? {
-            Binding::Texture(texture) => Ok(texture),
+            Binding::Texture(texture) => Ok(Some(texture)),
+            Binding::Nothing => Ok(None),
             _ => Err(Fault::failed("a texture is needed")),
         }
     }
 
-    fn sampler(&self, sampler: Handle<Expression>, lane: usize) -> Result<&'a SamplerBinding, Fault> {
+    fn sampler(&self, sampler: Handle<Expression>, lane: usize) -> Result<Option<&'a SamplerBinding>, Fault> {
         match self.slot(sampler, lane)? {
-            Binding::Sampler(sampler) => Ok(sampler),
+            Binding::Sampler(sampler) => Ok(Some(sampler)),
+            Binding::Nothing => Ok(None),
             _ => Err(Fault::failed("a sampler is needed")),
         }
     }
@@ -79,17 +82,23 @@ impl<'a> Machine<'a> {
     pub(super) fn image_expression(&self, handle: Handle<Expression>, lane: usize) -> Result<Data, Fault> {
         match self.frame()?.function.expressions[handle] {
             Expression::ImageLoad { image, coordinate, array_index, level, .. } => {
-                let texture = self.texture(image, lane)?;
+                let Some(texture) = self.texture(image, lane)? else {
+                    return self.texel_result(handle, [0; 4]);
+                };
                 let at = self.texel(coordinate, array_index, lane)?;
                 let level = level.map(|level| self.integers(level, lane)).transpose()?.map_or(0, |v| v[0]);
                 let span = self.frame()?.function.expressions.get_span(handle);
-                let of = (self.slot_number(image, lane)?, texture);
+                let of = (self.bound(image, lane)?, texture);
                 self.observe_texel(span, (ObservedKind::Read, false), of, (level, at), lane);
                 // SAFETY: the texture is valid by the contract of `Kernel::run`.
                 let texel = unsafe { sample::load(texture, level, at) };
                 self.texel_result(handle, texel)
             }
-            Expression::ImageQuery { image, query } => self.query(image, query, lane),
+            Expression::ImageQuery { image, query } => {
+                let numbers = self.query(image, query, lane)?;
+                let wanted = self.inner(handle)?.components().map_or(1, |size| size as usize);
+                Ok(numbers.into_iter().take(wanted).map(u64::from).collect())
+            }
             _ => self.image_sample(handle, lane),
         }
     }
@@ -115,8 +124,10 @@ impl<'a> Machine<'a> {
         else {
             return Err(Fault::failed("this texture expression"));
         };
-        let texture = self.texture(image, lane)?;
-        let sampler = self.sampler(sampler, lane)?;
+        let (Some(texture), Some(sampler)) = (self.texture(image, lane)?, self.sampler(sampler, lane)?)
+        else {
+            return self.texel_result(handle, [0; 4]);
+        };
         let mut point = SamplePoint { coords: self.floats(coordinate, lane)?, ..SamplePoint::default() };
         if let Some(index) = array_index {
             point.layer = self.integers(index, lane)?[0].min(i32::MAX as u32) as i32;
@@ -138,7 +149,7 @@ impl<'a> Machine<'a> {
             clamp_to_texels(texture, &mut point);
         }
         let span = self.frame()?.function.expressions.get_span(handle);
-        let of = (self.slot_number(image, lane)?, texture);
+        let of = (self.bound(image, lane)?, texture);
         self.observe_sample(span, of, sampler, &point, gather.is_some(), lane);
         let reference = depth_ref.map(|reference| self.float(reference, lane)).transpose()?;
         let texel = match (gather, reference) {
@@ -165,22 +176,16 @@ impl<'a> Machine<'a> {
         Ok(if num.is_float() { num.float(bits) as f32 } else { num.int(bits) as f32 })
     }
 
-    fn query(&self, image: Handle<Expression>, query: ImageQuery, lane: usize) -> Result<Data, Fault> {
-        let texture = self.texture(image, lane)?;
+    fn query(&self, image: Handle<Expression>, query: ImageQuery, lane: usize) -> Result<[u32; 3], Fault> {
+        let Some(texture) = self.texture(image, lane)? else { return Ok([0; 3]) };
         Ok(match query {
             ImageQuery::Size { level } => {
                 let level = level.map(|level| self.integers(level, lane)).transpose()?.map_or(0, |v| v[0]);
-                let size = sample::size(texture, level);
-                let axes = match texture.dimension {
-                    TextureDimension::D1 => 1,
-                    TextureDimension::D3 => 3,
-                    _ => 2,
-                };
-                size[..axes].iter().map(|n| u64::from(*n)).collect()
+                sample::size(texture, level)
             }
-            ImageQuery::NumLevels => Data::from_slice(&[texture.levels.len() as u64]),
-            ImageQuery::NumLayers => Data::from_slice(&[sample::layers(texture).into()]),
-            ImageQuery::NumSamples => Data::from_slice(&[1]),
+            ImageQuery::NumLevels => [texture.levels.len() as u32; 3],
+            ImageQuery::NumLayers => [sample::layers(texture); 3],
+            ImageQuery::NumSamples => [1; 3],
         })
     }
 
@@ -192,12 +197,12 @@ impl<'a> Machine<'a> {
         value: Handle<Expression>,
         lane: usize,
     ) -> Result<(), Fault> {
-        let texture = self.texture(image, lane)?;
+        let Some(texture) = self.texture(image, lane)? else { return Ok(()) };
         let at = self.texel(coordinate, array_index, lane)?;
         let value = self.value(value, lane)?;
         let data = value.data()?;
         let texel = std::array::from_fn(|i| data.get(i).copied().unwrap_or(0) as u32);
-        let of = (self.slot_number(image, lane)?, texture);
+        let of = (self.bound(image, lane)?, texture);
         self.observe_texel(self.statement, (ObservedKind::Write, true), of, (0, at), lane);
         // SAFETY: the texture is valid by the contract of `Kernel::run`, and the slot says that it is written.
         unsafe { sample::store(texture, at, texel) };
@@ -213,11 +218,11 @@ impl<'a> Machine<'a> {
         value: Handle<Expression>,
         lane: usize,
     ) -> Result<(), Fault> {
-        let texture = self.texture(image, lane)?;
+        let Some(texture) = self.texture(image, lane)? else { return Ok(()) };
         let at = self.texel(coordinate, array_index, lane)?;
         let num: Num = num_of(self.inner(value)?)?;
         let operand = self.value(value, lane)?.first()?;
-        let of = (self.slot_number(image, lane)?, texture);
+        let of = (self.bound(image, lane)?, texture);
         self.observe_texel(self.statement, (ObservedKind::Atomic, true), of, (0, at), lane);
         // SAFETY: the texture is valid by the contract of `Kernel::run`, and the slot says that it is written.
         unsafe { sample::update(texture, at, |old| changed(fun, num, old, operand, None)) };

@@ -11,6 +11,7 @@ mod eval;
 mod image;
 mod observe;
 mod place;
+mod subgroup;
 mod value;
 
 use std::{cell::RefCell, ops::Range, sync::OnceLock};
@@ -27,6 +28,8 @@ use super::{
 pub(super) use builtin::{ldexp, split_float};
 pub(super) use check::check;
 pub(super) use eval::literal;
+pub(super) use image::clamp_to_texels;
+pub(super) use place::changed;
 use value::{Data, Fault, Value};
 
 /// An entry point that the interpreter can run.
@@ -54,6 +57,11 @@ impl Program {
         let scalars = self.module.types.iter().filter_map(|(_, ty)| ty.inner.scalar());
         let widths = scalars.filter(|scalar| scalar.kind != naga::ScalarKind::Bool);
         widths.map(|scalar| u32::from(scalar.width)).min().unwrap_or(4).min(4)
+    }
+
+    /// Whether an array of bindings is in a slot.
+    fn is_array(&self, slot: u32) -> bool {
+        self.globals.slots.get(slot as usize).is_some_and(|slot| slot.elements.is_some())
     }
 
     fn leaves(&self, ty: naga::Handle<naga::Type>) -> Option<&[Leaf]> {
@@ -199,6 +207,9 @@ impl<'a> Machine<'a> {
             naga::Binding::BuiltIn(BuiltIn::WorkGroupId) => Ok(vector(self.group)),
             naga::Binding::BuiltIn(BuiltIn::WorkGroupSize) => Ok(vector(self.program.workgroup_size())),
             naga::Binding::BuiltIn(BuiltIn::NumWorkGroups) => Ok(vector(self.launch.grid)),
+            naga::Binding::BuiltIn(builtin) => {
+                subgroup::builtin(builtin, lane, self.present.len()).map(|v| Data::from_slice(&[v]))
+            }
             _ => Err(Fault::failed("this built-in value")),
         }
     }

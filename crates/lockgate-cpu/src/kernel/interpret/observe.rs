@@ -7,13 +7,13 @@ use naga::{AddressSpace, Expression, Handle, Span, TypeInner};
 
 use super::{
     super::{
-        binding::TextureBinding,
+        binding::{Binding, TextureBinding},
         layout::Leaf,
         sample::{self, SamplePoint},
         watch::{At, Recorder, Space},
     },
     Machine,
-    value::{Fault, Pointer, Root},
+    value::{Bound, Fault, Pointer, Root},
 };
 
 impl Machine<'_> {
@@ -38,7 +38,7 @@ impl Machine<'_> {
         (first, changed): (bool, bool),
     ) {
         let space = match place.root {
-            Root::Slot(slot) => Space::Slot(slot),
+            Root::Slot(bound) => Space::Slot(self.place_of(bound)),
             Root::Shared => Space::Workgroup,
             Root::Immediates => return,
             Root::Private | Root::Local { .. } => Space::Invocation,
@@ -52,8 +52,9 @@ impl Machine<'_> {
             }
             let (offset, bytes) = (place.offset + u64::from(leaf.offset), leaf.num.bytes());
             match space {
-                Space::Slot(slot) => {
-                    if let Ok(address) = self.address(slot, offset, bytes) {
+                Space::Slot(_) => {
+                    let Root::Slot(bound) = place.root else { return };
+                    if let Ok(Some(address)) = self.address(bound, offset, bytes) {
                         recorder.touch(at, address as u64, bytes, changed);
                     }
                 }
@@ -68,12 +69,12 @@ impl Machine<'_> {
         &self,
         span: Span,
         (kind, changed): (ObservedKind, bool),
-        (slot, texture): (u32, &TextureBinding),
+        (bound, texture): (Bound, &TextureBinding),
         (level, texel): (u32, [u32; 3]),
         lane: usize,
     ) {
-        let name = || self.slot_name(slot);
-        self.record(span, kind, Space::Slot(slot), &name, lane, |recorder, at| {
+        let name = || self.slot_name(bound.slot);
+        self.record(span, kind, Space::Slot(self.place_of(bound)), &name, lane, |recorder, at| {
             match sample::texel_address(texture, level, texel) {
                 Some(address) => recorder.touch(at, address as u64, texture.format.bytes(), changed),
                 None => {
@@ -88,7 +89,7 @@ impl Machine<'_> {
     pub(super) fn observe_sample(
         &self,
         span: Span,
-        of: (u32, &TextureBinding),
+        of: (Bound, &TextureBinding),
         sampler: &super::super::binding::SamplerBinding,
         point: &SamplePoint,
         gather: bool,
@@ -115,6 +116,16 @@ impl Machine<'_> {
         act(&mut recorder.borrow_mut(), &at);
     }
 
+    /// The place of a binding in the list of all, with the elements of arrays one after the other.
+    fn place_of(&self, bound: Bound) -> u32 {
+        let count = |binding: &Binding| match binding {
+            Binding::Array(list) => list.len() as u32,
+            _ => 1,
+        };
+        let before = self.launch.bindings.iter().take(bound.slot as usize).map(count).sum::<u32>();
+        before + bound.element.unwrap_or(0)
+    }
+
     fn slot_name(&self, slot: u32) -> String {
         self.program.globals.slots.get(slot as usize).map(|slot| slot.name.clone()).unwrap_or_default()
     }
@@ -131,7 +142,7 @@ impl Machine<'_> {
             placed.max_by_key(|(start, _)| *start).and_then(|(_, name)| name.clone())
         };
         let name = match place.root {
-            Root::Slot(slot) => return self.slot_name(slot),
+            Root::Slot(bound) => return self.slot_name(bound.slot),
             Root::Shared => of_space(AddressSpace::WorkGroup),
             Root::Private => of_space(AddressSpace::Private),
             Root::Immediates => None,

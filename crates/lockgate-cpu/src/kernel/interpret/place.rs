@@ -11,7 +11,7 @@ use super::{
         number::{self, Num},
     },
     Machine,
-    value::{Data, Fault, Pointer, Root, Value, read_scalar, write_scalar},
+    value::{Bound, Data, Fault, Pointer, Root, Value, read_scalar, write_scalar},
 };
 
 impl Machine<'_> {
@@ -64,20 +64,22 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Where a scalar of a bound buffer is.
-    pub(super) fn address(&self, slot: u32, offset: u64, bytes: u32) -> Result<*mut u8, Fault> {
-        match self.launch.bindings.get(slot as usize) {
+    /// Where a scalar of a buffer is; nowhere if nothing is bound.
+    pub(super) fn address(&self, bound: Bound, offset: u64, bytes: u32) -> Result<Option<*mut u8>, Fault> {
+        match self.binding(bound) {
             Some(Binding::Buffer(buffer)) if offset + u64::from(bytes) <= buffer.len => {
-                Ok(buffer.ptr.wrapping_add(offset as usize))
+                Ok(Some(buffer.ptr.wrapping_add(offset as usize)))
             }
+            Some(Binding::Nothing) => Ok(None),
             _ => Err(Fault::failed("an address outside its buffer")),
         }
     }
 
     fn read(&self, place: Pointer, leaf: Leaf, lane: usize) -> Result<u64, Fault> {
         match place.root {
-            Root::Slot(slot) => {
-                let address = self.address(slot, place.offset + u64::from(leaf.offset), leaf.num.bytes())?;
+            Root::Slot(bound) => {
+                let address = self.address(bound, place.offset + u64::from(leaf.offset), leaf.num.bytes())?;
+                let Some(address) = address else { return Ok(0) };
                 // SAFETY: inside the binding, which is valid by the contract of `Kernel::run`.
                 Ok(unsafe { memory::load(address, leaf.num.bytes()) })
             }
@@ -99,8 +101,9 @@ impl Machine<'_> {
             return Ok(());
         }
         match place.root {
-            Root::Slot(slot) => {
-                let address = self.address(slot, place.offset + u64::from(leaf.offset), leaf.num.bytes())?;
+            Root::Slot(bound) => {
+                let address = self.address(bound, place.offset + u64::from(leaf.offset), leaf.num.bytes())?;
+                let Some(address) = address else { return Ok(()) };
                 // SAFETY: inside the binding, which is valid by the contract of `Kernel::run`.
                 unsafe { memory::store(address, leaf.num.bytes(), bits) };
                 Ok(())
@@ -133,10 +136,13 @@ impl Machine<'_> {
         let change = |old| changed(fun, leaf.num, old, operand, compare);
         let old = match place.root {
             _ if !place.inside => 0,
-            Root::Slot(slot) => {
-                let address = self.address(slot, place.offset + u64::from(leaf.offset), leaf.num.bytes())?;
-                // SAFETY: inside the binding, which is valid by the contract of `Kernel::run`.
-                unsafe { memory::update(address, leaf.num.bytes(), change) }
+            Root::Slot(bound) => {
+                let address = self.address(bound, place.offset + u64::from(leaf.offset), leaf.num.bytes())?;
+                match address {
+                    // SAFETY: inside the binding, which is valid by the contract of `Kernel::run`.
+                    Some(address) => unsafe { memory::update(address, leaf.num.bytes(), change) },
+                    None => 0,
+                }
             }
             _ => {
                 let old = self.read(place, leaf, lane)?;
@@ -154,7 +160,13 @@ impl Machine<'_> {
 }
 
 /// What an atomic operation leaves in memory.
-pub(super) fn changed(fun: AtomicFunction, num: Num, old: u64, operand: u64, compare: Option<u64>) -> u64 {
+pub(in super::super) fn changed(
+    fun: AtomicFunction,
+    num: Num,
+    old: u64,
+    operand: u64,
+    compare: Option<u64>,
+) -> u64 {
     let math = |fun| number::math(fun, num, &[old, operand]).unwrap_or(old);
     match fun {
         AtomicFunction::Add => number::binary(BinaryOperator::Add, num, old, operand),

@@ -12,8 +12,17 @@ pub(super) type Data = SmallVec<[u64; 4]>;
 pub(super) enum Value {
     Data(Data),
     Pointer(Pointer),
-    /// A texture or sampler: its slot.
-    Resource(u32),
+    /// A texture or sampler.
+    Resource(Bound),
+    /// An array of bindings: its slot.
+    Bindings(u32),
+}
+
+/// A slot, or an element of the array that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bound {
+    pub(super) slot: u32,
+    pub(super) element: Option<u32>,
 }
 
 /// A place in memory.
@@ -38,7 +47,7 @@ impl Pointer {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Root {
     /// The buffer bound to a slot.
-    Slot(u32),
+    Slot(Bound),
     Shared,
     Private,
     Immediates,

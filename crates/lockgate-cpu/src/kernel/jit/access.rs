@@ -4,12 +4,12 @@
 //! registers; others go one by one. An array of each invocation keeps the lanes of a scalar next to each other.
 
 use cranelift_codegen::ir::{Block, InstBuilder, Value, condcodes::IntCC, types};
-use naga::AtomicFunction;
 
 use super::{
     super::number::Num,
     code::{Emitter, NONE, Val, constant_flags, context, flags, scalar_type, vector_type},
     ir::{Bound, Id, Index, Memory, Place},
+    narrow::is_wide,
     rows,
     shape::Shape,
 };
@@ -25,7 +25,10 @@ impl Emitter<'_, '_> {
         match (bound, memory) {
             (Bound::Known(count), _) => self.int(count),
             (Bound::Runtime, Memory::Slot { slot, .. }) => self.slots[slot as usize].count,
-            (Bound::Runtime, _) => self.int(1),
+            (Bound::Runtime, _) => match self.common_element(memory) {
+                Some(element) => element.count,
+                None => self.int(1),
+            },
         }
     }
 
@@ -34,7 +37,10 @@ impl Emitter<'_, '_> {
         match (bound, memory) {
             (Bound::Known(count), _) => self.int(count.saturating_sub(3)),
             (Bound::Runtime, Memory::Slot { slot, .. }) => self.slots[slot as usize].whole_quads,
-            (Bound::Runtime, _) => self.int(0),
+            (Bound::Runtime, _) => match self.common_element(memory) {
+                Some(element) => element.whole_quads,
+                None => self.int(0),
+            },
         }
     }
 
@@ -46,6 +52,10 @@ impl Emitter<'_, '_> {
     pub(super) fn base(&mut self, memory: Memory) -> Value {
         match memory {
             Memory::Slot { slot, .. } => self.slots[slot as usize].pointer,
+            Memory::Element { slot, index, .. } => {
+                let index = self.scalar(index);
+                self.element(slot, index).pointer
+            }
             Memory::Shared => self.field(context!(shared)),
             Memory::Immediates => self.field(context!(immediates)),
             Memory::Constants => self.field(context!(constants)),
@@ -55,7 +65,7 @@ impl Emitter<'_, '_> {
                 match self.first {
                     Some(first) if self.plan.barriers => {
                         let first = self.b.ins().uextend(types::I64, first);
-                        let bytes = i64::from(self.program.arrays[array as usize]);
+                        let bytes = i64::from(self.program.arrays[array as usize].size);
                         let start = self.b.ins().imul_imm_s(first, bytes);
                         self.b.ins().iadd(base, start)
                     }
@@ -82,6 +92,11 @@ impl Emitter<'_, '_> {
             return (self.b.ins().iadd(address, bytes), self.b.ins().iconst(types::I8, 1));
         }
         let count = self.count(memory, index.bound);
+        self.step(address, stride, value, count)
+    }
+
+    /// Adds an index, clamped to a count; and whether it is below.
+    pub(super) fn step(&mut self, address: Value, stride: i64, value: Value, count: Value) -> (Value, Value) {
         let inside = self.b.ins().icmp(IntCC::UnsignedLessThan, value, count);
         let last = self.b.ins().iadd_imm_s(count, -1);
         let value = self.b.ins().umin(value, last);
@@ -91,9 +106,10 @@ impl Emitter<'_, '_> {
     }
 
     /// The address that the indices which are the same in each lane lead to, and whether they are in range.
-    fn common(&mut self, place: &Place) -> (Value, Option<Value>, Vec<Index>) {
+    pub(super) fn common(&mut self, place: &Place) -> (Value, Option<Value>, Vec<Index>) {
         let mut address = self.base(place.memory);
-        let mut inside = None;
+        let element = self.common_element(place.memory);
+        let mut inside = element.map(|element| self.b.ins().ireduce(types::I8, element.bound));
         let mut rest = Vec::new();
         for index in &place.indices {
             let Val::Scalar(value) = self.get(index.id) else {
@@ -111,7 +127,12 @@ impl Emitter<'_, '_> {
     }
 
     /// Each lane's address, and whether its indices are in range.
-    fn separate(&mut self, place: &Place, address: Value, rest: &[Index]) -> [(Value, Option<Value>); 4] {
+    pub(super) fn separate(
+        &mut self,
+        place: &Place,
+        address: Value,
+        rest: &[Index],
+    ) -> [(Value, Option<Value>); 4] {
         [0u8, 1, 2, 3].map(|lane| {
             let mut address = address;
             let mut inside = None;
@@ -175,24 +196,31 @@ impl Emitter<'_, '_> {
 
     fn load_flags(&self, memory: Memory) -> cranelift_codegen::ir::MemFlagsData {
         match memory {
-            Memory::Slot { readonly: true, .. } | Memory::Immediates | Memory::Constants => constant_flags(),
+            Memory::Slot { readonly: true, .. } | Memory::Element { readonly: true, .. } => constant_flags(),
+            Memory::Immediates | Memory::Constants => constant_flags(),
             _ => flags(),
         }
     }
 
     pub(super) fn load(&mut self, place: &Place, into: Leaves<'_>) {
+        if self.is_scattered(place.memory) {
+            let addresses = self.scattered(place).map(|(address, _)| (address, 0));
+            return self.define_gathered(place, addresses, into);
+        }
         let (address, _, rest) = self.common(place);
         if rest.is_empty() {
             return self.load_together(place, address, into);
         }
         let far = self.b.create_block();
-        let Some(first) = self.neighbours(place, address, &rest, far) else {
+        let neighbours = match into.iter().any(|(_, id)| is_wide(self.program.num(*id))) {
+            true => None,
+            false => self.neighbours(place, address, &rest, far),
+        };
+        let Some(first) = neighbours else {
             self.b.ins().jump(far, NONE);
             self.start(far);
             let addresses = self.separate_clamped(place, address, &rest);
-            let values = self.gather(place, addresses, into);
-            into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
-            return;
+            return self.define_gathered(place, addresses, into);
         };
         let end = self.b.create_block();
         let types: Vec<_> = into.iter().map(|(_, id)| vector_type(self.program.num(*id))).collect();
@@ -200,12 +228,16 @@ impl Emitter<'_, '_> {
             self.b.append_block_param(end, *ty);
         });
         let stride = (rest[0].stride * self.scale(place.memory)) as i32;
+        let plain = !matches!(place.memory, Memory::Array(_));
+        let flags = self.load_flags(place.memory);
         let values = match into {
             [(offset, id)] if stride == 4 && self.program.num(*id).bytes() == 4 => {
                 let at = place.offset + offset;
                 let ty = vector_type(self.program.num(*id));
-                let flags = self.load_flags(place.memory);
                 vec![self.b.ins().load(ty, flags, first, at as i32)]
+            }
+            [(offset, id)] if stride == 2 && self.program.num(*id).bytes() == 2 && plain => {
+                vec![self.read_four(self.program.num(*id), flags, first, (place.offset + offset) as i32)]
             }
             _ => self.gather(place, [0, 1, 2, 3].map(|lane| (first, lane * stride)), into),
         };
@@ -218,6 +250,20 @@ impl Emitter<'_, '_> {
         self.start(end);
         let values = self.b.block_params(end).to_vec();
         into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
+    }
+
+    fn define_gathered(&mut self, place: &Place, addresses: Addresses, into: Leaves<'_>) {
+        if into.iter().all(|(_, id)| !is_wide(self.program.num(*id))) {
+            let values = self.gather(place, addresses, into);
+            into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
+            return;
+        }
+        for leaf in into {
+            let num = self.program.num(leaf.1);
+            let lanes = self.gather_leaf(place, addresses, *leaf);
+            let val = self.gather_any(num, lanes);
+            self.define(leaf.1, val);
+        }
     }
 
     fn jump_with(&mut self, block: Block, values: &[Value]) {
@@ -233,13 +279,17 @@ impl Emitter<'_, '_> {
             let num = self.program.num(*id);
             let at = self.lane_offset(place.memory, place.offset + offset, num, 0);
             let varying = self.shapes.ids[id.at()] == Shape::Varying;
-            let val = if varying && num == Num::Bool {
-                let lanes = [0, 1, 2, 3].map(|lane| self.b.ins().load(types::I8, flags, address, at + lane));
-                Val::Vector(self.gather_lanes(num, lanes))
+            let val = if varying && matches!(num.bytes(), 1 | 8) {
+                let bytes = num.bytes() as i32;
+                let ty = scalar_type(num);
+                let lanes = [0, 1, 2, 3].map(|lane| self.b.ins().load(ty, flags, address, at + bytes * lane));
+                self.gather_any(num, lanes)
+            } else if varying && num.bytes() == 2 {
+                Val::Vector(self.read_four(num, flags, address, at))
             } else if varying {
                 Val::Vector(self.b.ins().load(vector_type(num), flags, address, at))
             } else {
-                Val::Scalar(self.b.ins().load(scalar_type(num), flags, address, at))
+                Val::Scalar(self.read_scalar(num, flags, address, at))
             };
             self.define(*id, val);
         }
@@ -261,17 +311,40 @@ impl Emitter<'_, '_> {
                 .collect();
         }
         into.iter()
-            .map(|(offset, id)| {
-                let num = self.program.num(*id);
-                let mut lane = 0;
-                let lanes = addresses.map(|(address, lane_offset)| {
-                    let at = self.lane_offset(place.memory, place.offset + offset, num, lane) + lane_offset;
-                    lane += 1;
-                    self.b.ins().load(scalar_type(num), flags, address, at)
-                });
-                self.gather_lanes(num, lanes)
+            .map(|leaf| {
+                let num = self.program.num(leaf.1);
+                if num != Num::F16 {
+                    let lanes = self.gather_leaf(place, addresses, *leaf);
+                    return self.gather_lanes(num, lanes);
+                }
+                let lanes = self.gather_bits(place, addresses, leaf.0);
+                let bits = self.gather_lanes(Num::U32, lanes);
+                self.widen_half(bits)
             })
             .collect()
+    }
+
+    /// Each lane's scalar.
+    fn gather_leaf(&mut self, place: &Place, addresses: Addresses, (offset, id): (u32, Id)) -> [Value; 4] {
+        let flags = self.load_flags(place.memory);
+        let num = self.program.num(id);
+        let mut lane = 0;
+        addresses.map(|(address, lane_offset)| {
+            let at = self.lane_offset(place.memory, place.offset + offset, num, lane) + lane_offset;
+            lane += 1;
+            self.read_scalar(num, flags, address, at)
+        })
+    }
+
+    /// Each lane's half float, as it is in memory.
+    fn gather_bits(&mut self, place: &Place, addresses: Addresses, offset: u32) -> [Value; 4] {
+        let flags = self.load_flags(place.memory);
+        let mut lane = 0;
+        addresses.map(|(address, lane_offset)| {
+            let at = self.lane_offset(place.memory, place.offset + offset, Num::F16, lane) + lane_offset;
+            lane += 1;
+            self.b.ins().uload16(types::I32, flags, address, at)
+        })
     }
 
     /// Rows become columns.
@@ -299,6 +372,24 @@ impl Emitter<'_, '_> {
     }
 
     pub(super) fn store(&mut self, place: &Place, from: Leaves<'_>) {
+        for (_, id) in from {
+            if self.program.num(*id) == Num::F16
+                && let Val::Vector(value) = self.get(*id)
+            {
+                let bits = self.narrow_half(value);
+                self.halves.push((*id, bits));
+            }
+        }
+        if self.is_scattered(place.memory) {
+            let addresses = self.scattered(place);
+            self.scatter(place, addresses, from);
+        } else {
+            self.store_at(place, from);
+        }
+        self.halves.clear();
+    }
+
+    fn store_at(&mut self, place: &Place, from: Leaves<'_>) {
         let (address, inside, rest) = self.common(place);
         let end = self.b.create_block();
         if let Some(inside) = inside {
@@ -340,7 +431,7 @@ impl Emitter<'_, '_> {
     fn store_own(&mut self, place: &Place, address: Value, offset: u32, id: Id, mask: Option<Value>) {
         let num = self.program.num(id);
         let at = self.lane_offset(place.memory, place.offset + offset, num, 0);
-        if num == Num::Bool {
+        if num.bytes() != 4 {
             return self.scatter(place, [(address, None); 4], &[(offset, id)]);
         }
         let mut value = self.vector(id);
@@ -419,15 +510,24 @@ impl Emitter<'_, '_> {
         for (leaf, id) in from {
             let num = self.program.num(*id);
             let at = self.lane_offset(place.memory, place.offset + leaf, num, lane.into()) + offset;
-            let value = self.lane_of(*id, lane);
-            self.b.ins().store(flags(), value, address, at);
+            match self.halves.iter().find(|(half, _)| half == id) {
+                Some((_, bits)) => {
+                    let bits = self.lane(*bits, Num::U32, lane);
+                    self.b.ins().istore16(flags(), bits, address, at);
+                }
+                None => {
+                    let value = self.lane_of(*id, lane);
+                    self.write_scalar(num, value, (address, at));
+                }
+            }
         }
     }
 
-    /// Each lane that is active and in range does something, one after the other.
-    fn each_active(
+    /// Each lane that is active and in range does something, one after the other; gives what it found, or zero.
+    pub(super) fn each_active(
         &mut self,
         addresses: [(Value, Option<Value>); 4],
+        num: Num,
         mut act: impl FnMut(&mut Self, u8, Value) -> Option<Value>,
     ) -> Vec<Value> {
         let bits = self.mask_value().map(|mask| self.bits(mask));
@@ -436,8 +536,8 @@ impl Emitter<'_, '_> {
             let (address, inside) = addresses[usize::from(lane)];
             let [go, end] = [(); 2].map(|()| self.b.create_block());
             let active = bits.map(|bits| self.b.ins().band_imm_s(bits, 1 << lane));
-            let zero = self.int(0);
-            let result = self.b.append_block_param(end, types::I32);
+            let zero = self.constant(num, 0);
+            let result = self.b.append_block_param(end, scalar_type(num));
             let skip = [cranelift_codegen::ir::BlockArg::Value(zero)];
             for condition in [active, inside].into_iter().flatten() {
                 let next = self.b.create_block();
@@ -455,7 +555,7 @@ impl Emitter<'_, '_> {
     }
 
     fn scatter(&mut self, place: &Place, addresses: [(Value, Option<Value>); 4], from: Leaves<'_>) {
-        self.each_active(addresses, |this, lane, address| {
+        self.each_active(addresses, Num::U32, |this, lane, address| {
             this.store_lane(place, address, 0, from, lane);
             None
         });
@@ -464,10 +564,12 @@ impl Emitter<'_, '_> {
     pub(super) fn zero(&mut self, array: u32) {
         let memory = Memory::Array(array);
         let base = self.base(memory);
-        let bytes = self.program.arrays[array as usize] * self.lanes;
+        let layout = self.program.arrays[array as usize];
+        let bytes = layout.size * self.lanes;
         let end = self.b.ins().iadd_imm_s(base, i64::from(bytes));
         let [header, body, exit] = [(); 3].map(|()| self.b.create_block());
-        let mask = self.mask_value();
+        // Where lanes are no words, it is the start of the array's life: no other lane has anything in it.
+        let mask = if layout.words { self.mask_value() } else { None };
         let at = self.b.append_block_param(header, types::I64);
         self.jump_with(header, &[base]);
         self.b.switch_to_block(header);
@@ -489,103 +591,5 @@ impl Emitter<'_, '_> {
         self.jump_with(header, &[next]);
         self.b.seal_block(header);
         self.start(exit);
-    }
-
-    pub(super) fn atomic(
-        &mut self,
-        place: &Place,
-        fun: AtomicFunction,
-        value: Id,
-        compare: Option<Id>,
-        old: Id,
-    ) {
-        let (address, inside, rest) = self.common(place);
-        let mut addresses = if rest.is_empty() || self.lanes == 1 {
-            [(address, None); 4]
-        } else {
-            self.separate(place, address, &rest)
-        };
-        for (_, lane_inside) in &mut addresses {
-            *lane_inside = match (inside, *lane_inside) {
-                (Some(a), Some(b)) => Some(self.b.ins().band(a, b)),
-                (a, b) => a.or(b),
-            };
-        }
-        let num = self.program.num(value);
-        let results = self.each_active(addresses, |this, lane, address| {
-            let address = this.b.ins().iadd_imm_s(address, i64::from(place.offset));
-            let value = this.lane_of(value, lane);
-            let compare = compare.map(|compare| this.lane_of(compare, lane));
-            Some(if place.memory == Memory::Shared {
-                this.update_alone(fun, num, address, value, compare)
-            } else {
-                this.update_together(fun, num, address, value, compare)
-            })
-        });
-        let val = match results[..] {
-            [a, b, c, d] => Val::Vector(self.gather_lanes(num, [a, b, c, d])),
-            _ => Val::Scalar(results[0]),
-        };
-        self.define(old, val);
-    }
-
-    /// Memory that only this thread uses.
-    fn update_alone(
-        &mut self,
-        fun: AtomicFunction,
-        num: Num,
-        address: Value,
-        value: Value,
-        compare: Option<Value>,
-    ) -> Value {
-        let old = self.b.ins().load(types::I32, flags(), address, 0);
-        let b = self.b.ins();
-        let new = match (fun, num.is_signed()) {
-            (AtomicFunction::Add, _) => b.iadd(old, value),
-            (AtomicFunction::Subtract, _) => b.isub(old, value),
-            (AtomicFunction::And, _) => b.band(old, value),
-            (AtomicFunction::ExclusiveOr, _) => b.bxor(old, value),
-            (AtomicFunction::InclusiveOr, _) => b.bor(old, value),
-            (AtomicFunction::Min, true) => b.smin(old, value),
-            (AtomicFunction::Min, false) => b.umin(old, value),
-            (AtomicFunction::Max, true) => b.smax(old, value),
-            (AtomicFunction::Max, false) => b.umax(old, value),
-            (AtomicFunction::Exchange { .. }, _) => match compare {
-                Some(compare) => {
-                    let equal = b.icmp(IntCC::Equal, old, compare);
-                    self.b.ins().select(equal, value, old)
-                }
-                None => value,
-            },
-        };
-        self.b.ins().store(flags(), new, address, 0);
-        old
-    }
-
-    fn update_together(
-        &mut self,
-        fun: AtomicFunction,
-        num: Num,
-        address: Value,
-        value: Value,
-        compare: Option<Value>,
-    ) -> Value {
-        use cranelift_codegen::ir::AtomicRmwOp as Rmw;
-        let op = match (fun, num.is_signed()) {
-            (AtomicFunction::Add, _) => Rmw::Add,
-            (AtomicFunction::Subtract, _) => Rmw::Sub,
-            (AtomicFunction::And, _) => Rmw::And,
-            (AtomicFunction::ExclusiveOr, _) => Rmw::Xor,
-            (AtomicFunction::InclusiveOr, _) => Rmw::Or,
-            (AtomicFunction::Min, true) => Rmw::Smin,
-            (AtomicFunction::Min, false) => Rmw::Umin,
-            (AtomicFunction::Max, true) => Rmw::Smax,
-            (AtomicFunction::Max, false) => Rmw::Umax,
-            (AtomicFunction::Exchange { .. }, _) => match compare {
-                Some(compare) => return self.b.ins().atomic_cas(flags(), address, compare, value),
-                None => Rmw::Xchg,
-            },
-        };
-        self.b.ins().atomic_rmw(types::I32, flags(), op, address, value)
     }
 }

@@ -9,11 +9,12 @@ use cranelift_frontend::{FunctionBuilder, Variable};
 use super::{
     super::number::Num,
     counted::Counted,
-    ir::{Id, Label, Program, Stmt, Var},
+    ir::{Id, Label, Program, Stmt},
+    narrow::{Home, register_num},
     near::Near,
     plan::{Plan, Region, Step},
     rows::Rows,
-    shape::{Shape, Shapes},
+    shape::Shapes,
 };
 
 /// No arguments for a block.
@@ -23,7 +24,6 @@ pub(super) const NONE: &[BlockArg] = &[];
 #[repr(C)]
 pub(super) struct Context {
     pub(super) slots: *const Slot,
-    pub(super) objects: *const super::super::binding::Binding,
     pub(super) shared: *mut u8,
     pub(super) scratch: *mut u8,
     pub(super) immediates: *const u8,
@@ -36,7 +36,7 @@ pub(super) struct Context {
     pub(super) threads: [u32; 3],
 }
 
-/// What machine code knows of a bound buffer.
+/// What machine code knows of a bound buffer. Of an array of bindings: the table of its elements, and their number.
 #[repr(C)]
 pub(super) struct Slot {
     pub(super) pointer: *mut u8,
@@ -44,6 +44,10 @@ pub(super) struct Slot {
     pub(super) count: u32,
     /// How many of them have three more behind: from there, four lanes find all of theirs.
     pub(super) whole_quads: u32,
+    /// The binding, for Rust.
+    pub(super) object: *const super::super::binding::Binding,
+    /// Zero if it is an element of an array where nothing is bound.
+    pub(super) bound: u32,
     /// Of a texture; its texels start at `pointer`.
     pub(super) plane: Plane,
 }
@@ -102,6 +106,8 @@ pub(super) enum Val {
     Linear(Value),
     /// One register for all lanes; `bool` is all ones or all zeros.
     Vector(Value),
+    /// A register for each lane, of 64 bits.
+    Each([Value; 4]),
 }
 
 /// An open list of statements that can be left.
@@ -125,14 +131,14 @@ pub(super) struct Emitter<'a, 'f> {
     pub(super) layout: &'a Scratch,
     pub(super) lanes: u32,
     /// Fields of the context by offset, and those of each slot; loaded once at the start.
-    fields: Vec<(i32, Value)>,
+    pub(super) fields: Vec<(i32, Value)>,
     pub(super) slots: Vec<SlotValues>,
     pub(super) values: Vec<Option<Val>>,
     /// What is known of those that vary as linear ones.
     pub(super) nearly_linear: Vec<Option<Near>>,
     /// Values that are used outside the list that computes them.
-    pub(super) escaping: Vec<Option<Variable>>,
-    pub(super) vars: Vec<Variable>,
+    pub(super) escaping: Vec<Option<Home>>,
+    pub(super) vars: Vec<Home>,
     pub(super) scopes: Vec<Scope>,
     /// The linear index of the first invocation that runs now.
     pub(super) first: Option<Value>,
@@ -141,6 +147,8 @@ pub(super) struct Emitter<'a, 'f> {
     pub(super) texel_site: Option<u32>,
     /// Statements that may still be emitted twice.
     pub(super) budget: usize,
+    /// The bits of half floats that a store writes, for all lanes.
+    pub(super) halves: Vec<(Id, Value)>,
     partial: bool,
 }
 
@@ -154,13 +162,14 @@ pub(super) struct Scratch {
 impl Scratch {
     /// `count`: invocations whose memory has to exist at once.
     pub(super) fn new(program: &Program, plan: &Plan, lanes: u32) -> Option<Self> {
-        let invocations = program.workgroup_size.iter().product::<u32>();
+        // The last lanes may stand for nobody and have memory all the same.
+        let invocations = program.invocations().next_multiple_of(lanes);
         let count = if plan.barriers { invocations } else { lanes };
         let mut next = 0u32;
         let mut arrays = Vec::new();
         for bytes in &program.arrays {
             arrays.push(next);
-            next = next.checked_add(bytes.checked_mul(count)?)?;
+            next = next.checked_add(bytes.size.checked_mul(count)?)?;
         }
         let slots = next;
         let bytes = slots.checked_add(plan.slots.checked_mul(8)?.checked_mul(invocations)?)?;
@@ -184,7 +193,7 @@ pub(super) struct Variant<'a> {
 }
 
 pub(super) fn scalar_type(num: Num) -> Type {
-    match num {
+    match register_num(num) {
         Num::Bool => types::I8,
         Num::F32 => types::F32,
         Num::F64 => types::F64,
@@ -194,7 +203,7 @@ pub(super) fn scalar_type(num: Num) -> Type {
 }
 
 pub(super) fn vector_type(num: Num) -> Type {
-    if num == Num::F32 { types::F32X4 } else { types::I32X4 }
+    if register_num(num) == Num::F32 { types::F32X4 } else { types::I32X4 }
 }
 
 /// Flags of a load or store inside the memory that it belongs to.
@@ -217,20 +226,6 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
     let stopped = b.create_block();
     let shapes = variant.shapes;
     let lanes = variant.lanes;
-    let ty = |num: Num, shape: Shape| if shape.is_scalar() { scalar_type(num) } else { vector_type(num) };
-    let vars =
-        variant.program.vars.iter().zip(&shapes.vars).map(|(num, shape)| b.declare_var(ty(*num, *shape)));
-    let vars = vars.collect();
-    let escaping = escaping(variant.program);
-    let escaping = escaping
-        .iter()
-        .enumerate()
-        .map(|(i, escapes)| {
-            let (num, shape) = (variant.program.ids[i].num, shapes.ids[i]);
-            let linear = shape == Shape::Linear;
-            escapes.then(|| b.declare_var(if linear { types::I32 } else { ty(num, shape) }))
-        })
-        .collect();
     let fields = load_fields(&mut b, context);
     let slots = load_slots(&mut b, &fields, variant);
     let mut emitter = Emitter {
@@ -246,20 +241,22 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
         slots,
         values: vec![None; variant.program.ids.len()],
         nearly_linear: vec![None; variant.program.ids.len()],
-        escaping,
-        vars,
+        escaping: Vec::new(),
+        vars: Vec::new(),
         scopes: Vec::new(),
         first: None,
         stopped,
         texel_site: None,
         budget: 300,
+        halves: Vec::new(),
         partial: variant.partial,
     };
+    emitter.declare_homes();
     if emitter.steps(&variant.plan.steps) {
-        emitter.finish(0);
+        emitter.leave(0);
     }
     emitter.b.switch_to_block(stopped);
-    emitter.finish(1);
+    emitter.leave(1);
     emitter.b.seal_all_blocks();
     emitter.b.finalize(config);
 }
@@ -268,7 +265,6 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
 fn load_fields(b: &mut FunctionBuilder<'_>, context: Value) -> Vec<(i32, Value)> {
     let pointers = [
         context!(slots),
-        context!(objects),
         context!(shared),
         context!(scratch),
         context!(immediates),
@@ -295,8 +291,8 @@ fn load_slots(
     use std::mem::offset_of;
     let mut textures = vec![false; variant.slots];
     let mut find = |stmt: &Stmt| {
-        if let Stmt::Image { slot, .. } = stmt {
-            textures[*slot as usize] = true;
+        if let Stmt::Image { texture, .. } = stmt {
+            textures[texture.slot as usize] |= texture.element.is_none();
         }
         false
     };
@@ -329,39 +325,8 @@ fn load_slots(
         .collect()
 }
 
-/// Values with a use outside the list of statements that computes them.
-fn escaping(program: &Program) -> Vec<bool> {
-    struct Find {
-        list_of: Vec<Option<u32>>,
-        escapes: Vec<bool>,
-        next: u32,
-    }
-    fn walk(find: &mut Find, list: &[Stmt], open: &mut Vec<u32>) {
-        for stmt in list {
-            for id in stmt.uses() {
-                if find.list_of[id.at()].is_some_and(|home| !open.contains(&home)) {
-                    find.escapes[id.at()] = true;
-                }
-            }
-            for id in stmt.defines() {
-                find.list_of[id.at()] = open.last().copied();
-            }
-            for inner in stmt.lists() {
-                find.next += 1;
-                open.push(find.next);
-                walk(find, inner, open);
-                open.pop();
-            }
-        }
-    }
-    let count = program.ids.len();
-    let mut find = Find { list_of: vec![None; count], escapes: vec![false; count], next: 0 };
-    walk(&mut find, &program.body, &mut vec![0]);
-    find.escapes
-}
-
 impl Emitter<'_, '_> {
-    fn finish(&mut self, result: i64) {
+    fn leave(&mut self, result: i64) {
         let result = self.b.ins().iconst(types::I32, result);
         self.b.ins().return_(&[result]);
     }
@@ -463,7 +428,7 @@ impl Emitter<'_, '_> {
         self.start(body);
         self.first = Some(first);
         let outer = std::mem::take(&mut self.scopes);
-        if self.partial {
+        if self.partial && self.lanes == 1 {
             self.skip_absent(next);
         }
         self.fetch(region);
@@ -505,12 +470,45 @@ impl Emitter<'_, '_> {
                 false
             });
         }
-        let mask = leaves.then(|| self.new_mask(None));
-        self.scopes.push(Scope { label: None, exit: end, mask, full: true });
-        if self.list(body) {
+        let present = self.present();
+        let full = present.is_none();
+        let mask = match present {
+            Some(present) => Some(self.new_mask_of(present)),
+            None => leaves.then(|| self.new_mask(None)),
+        };
+        self.scopes.push(Scope { label: None, exit: end, mask, full });
+        let reached = if full { self.list(body) } else { self.by_mask(body) };
+        if reached {
             self.b.ins().jump(end, NONE);
         }
         self.scopes.pop();
+    }
+
+    /// The lanes that stand for an invocation; `None` if all do.
+    fn present(&mut self) -> Option<Value> {
+        if self.lanes == 1 {
+            return None;
+        }
+        let first = self.first?;
+        let invocations = self.program.invocations();
+        let mut present = None;
+        if !invocations.is_multiple_of(4) {
+            let (lanes, count) = (self.rising(first), self.int(invocations));
+            let count = self.b.ins().splat(types::I32X4, count);
+            present = Some(self.b.ins().icmp(IntCC::UnsignedLessThan, lanes, count));
+        }
+        for axis in 0..if self.partial { 3 } else { 0 } {
+            let lanes = [0, 1, 2, 3].map(|lane| self.global_id_of(axis, lane));
+            let ids = self.gather_lanes(Num::U32, lanes);
+            let limit = self.field(context!(threads) + 4 * axis as i32);
+            let limit = self.b.ins().splat(types::I32X4, limit);
+            let below = self.b.ins().icmp(IntCC::UnsignedLessThan, ids, limit);
+            present = Some(match present {
+                Some(present) => self.b.ins().band(present, below),
+                None => below,
+            });
+        }
+        present
     }
 
     /// Skips an invocation that the launch does not have.
@@ -522,121 +520,6 @@ impl Emitter<'_, '_> {
             let go_on = self.b.create_block();
             self.b.ins().brif(present, go_on, NONE, next, NONE);
             self.start(go_on);
-        }
-    }
-
-    /// Coordinates of the first invocation that runs now, in its workgroup.
-    pub(super) fn local_id(&mut self, axis: usize) -> Value {
-        let size = self.program.workgroup_size;
-        let Some(mut index) = self.first else { return self.int(0) };
-        for size in &size[..axis] {
-            index = self.b.ins().udiv_imm_s(index, i64::from(*size));
-        }
-        if size[axis + 1..].iter().all(|size| *size == 1) {
-            return index;
-        }
-        self.b.ins().urem_imm_s(index, i64::from(size[axis]))
-    }
-
-    pub(super) fn global_id(&mut self, axis: usize) -> Value {
-        let group = self.field(context!(group) + 4 * axis as i32);
-        let start = self.b.ins().imul_imm_s(group, i64::from(self.program.workgroup_size[axis]));
-        let local = self.local_id(axis);
-        self.b.ins().iadd(start, local)
-    }
-
-    /// Where the slot of the invocations that run now is.
-    fn slot(&mut self, slot: u32) -> (Value, i32) {
-        let invocations = self.program.workgroup_size.iter().product::<u32>();
-        let scratch = self.field(context!(scratch));
-        let offset = self.layout.slots + slot * 8 * invocations;
-        let Some(first) = self.first else { return (scratch, offset as i32) };
-        let first = self.b.ins().uextend(types::I64, first);
-        let first = self.b.ins().imul_imm_s(first, 8);
-        (self.b.ins().iadd(scratch, first), offset as i32)
-    }
-
-    fn fetch(&mut self, region: &Region) {
-        for var in &region.fetch {
-            let Some(slot) = self.plan.var_slots[var.at()] else { continue };
-            let (address, offset) = self.slot(slot);
-            let ty = self.var_type(*var);
-            let value = self.b.ins().load(ty, flags(), address, offset);
-            self.b.def_var(self.vars[var.at()], value);
-        }
-    }
-
-    fn put(&mut self, region: &Region) {
-        for var in &region.put {
-            let Some(slot) = self.plan.var_slots[var.at()] else { continue };
-            let (address, offset) = self.slot(slot);
-            let value = self.b.use_var(self.vars[var.at()]);
-            self.b.ins().store(flags(), value, address, offset);
-        }
-    }
-
-    pub(super) fn var_type(&self, var: Var) -> Type {
-        let num = self.program.vars[var.at()];
-        if self.shapes.vars[var.at()].is_scalar() { scalar_type(num) } else { vector_type(num) }
-    }
-
-    /// Makes a value known, and keeps it for other regions and lists if they need it.
-    pub(super) fn define(&mut self, id: Id, val: Val) {
-        self.values[id.at()] = Some(val);
-        let (Val::Scalar(value) | Val::Linear(value) | Val::Vector(value)) = val;
-        if let Some(variable) = self.escaping[id.at()] {
-            self.b.def_var(variable, value);
-        }
-        if let (Some(slot), Some(_)) = (self.plan.id_slots[id.at()], self.first) {
-            let (address, offset) = self.slot(slot);
-            self.b.ins().store(flags(), value, address, offset);
-        }
-    }
-
-    fn wrap(&self, id: Id, value: Value) -> Val {
-        match self.shapes.ids[id.at()] {
-            Shape::Group | Shape::Quad => Val::Scalar(value),
-            Shape::Linear => Val::Linear(value),
-            Shape::Varying => Val::Vector(value),
-        }
-    }
-
-    pub(super) fn get(&mut self, id: Id) -> Val {
-        if let Some(bits) = self.program.constant(id) {
-            return Val::Scalar(self.constant(self.program.num(id), bits));
-        }
-        if let (Some(variable), None) = (self.escaping[id.at()], self.plan.id_slots[id.at()]) {
-            let value = self.b.use_var(variable);
-            return self.wrap(id, value);
-        }
-        if let Some(val) = self.values[id.at()] {
-            return val;
-        }
-        let num = self.program.num(id);
-        let ty = match self.shapes.ids[id.at()] {
-            Shape::Varying => vector_type(num),
-            _ => scalar_type(num),
-        };
-        let slot = self.plan.id_slots[id.at()].unwrap_or(0);
-        let (address, offset) = self.slot(slot);
-        let value = self.b.ins().load(ty, flags(), address, offset);
-        self.wrap(id, value)
-    }
-
-    pub(super) fn constant(&mut self, num: Num, bits: u64) -> Value {
-        match num {
-            Num::F32 => self.b.ins().f32const(f32::from_bits(bits as u32)),
-            Num::F64 => self.b.ins().f64const(f64::from_bits(bits)),
-            Num::I32 | Num::U32 => self.int(bits as u32),
-            _ => self.b.ins().iconst(scalar_type(num), bits as i64),
-        }
-    }
-
-    /// A value that is the same in each lane.
-    pub(super) fn scalar(&mut self, id: Id) -> Value {
-        match self.get(id) {
-            Val::Scalar(value) | Val::Linear(value) => value,
-            Val::Vector(value) => self.lane(value, self.program.num(id), 0),
         }
     }
 }

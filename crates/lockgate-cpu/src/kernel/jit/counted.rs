@@ -64,7 +64,9 @@ fn passes(program: &Program, shapes: &Shapes, list: &[Stmt], counted: &mut Count
                 counted.short.push(*label);
             }
             if let Some(counter) = counter {
-                body[counter.inside.clone()].iter().for_each(|stmt| find_below(stmt, &counter, counted));
+                body[counter.inside.clone()]
+                    .iter()
+                    .for_each(|stmt| find_below(program, stmt, &counter, counted));
             }
         }
         total = total.zip(inside).and_then(|(a, b)| a.checked_add(b));
@@ -73,16 +75,18 @@ fn passes(program: &Program, shapes: &Shapes, list: &[Stmt], counted: &mut Count
 }
 
 /// Notes the values of a counter inside its loop.
-fn find_below(stmt: &Stmt, counter: &Counter, counted: &mut Counted) {
+fn find_below(program: &Program, stmt: &Stmt, counter: &Counter, counted: &mut Counted) {
     let end = match *stmt {
         Stmt::Let(_, Op::Get(var)) if var == counter.var => Some(counter.end),
         Stmt::Let(_, Op::Bits(a) | Op::Convert(a)) => counted.below.get(&a).copied(),
         _ => None,
     };
-    if let (Stmt::Let(id, _), Some(end)) = (stmt, end) {
+    if let (Stmt::Let(id, _), Some(end)) = (stmt, end)
+        && matches!(program.num(*id), Num::I32 | Num::U32)
+    {
         counted.below.insert(*id, end);
     }
-    stmt.lists().flatten().for_each(|stmt| find_below(stmt, counter, counted));
+    stmt.lists().flatten().for_each(|stmt| find_below(program, stmt, counter, counted));
 }
 
 fn counter(

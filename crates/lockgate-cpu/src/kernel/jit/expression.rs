@@ -8,8 +8,8 @@ use naga::{
 
 use super::{
     super::{interpret::literal, layout, number::Num},
-    ir::{Binary, Bound, Id, Index, Memory, Op, Place, Stmt, Unary, Var},
-    lower::{Lowered, Lowering, Refusal, SCALARS_MAX, supported},
+    ir::{Binary, Bound, Id, Index, Memory, Op, Place, Resource, Stmt, Unary, Var},
+    lower::{Lowered, Lowering, Refusal, SCALARS_MAX},
 };
 
 impl<'m> Lowering<'m> {
@@ -20,7 +20,7 @@ impl<'m> Lowering<'m> {
 
     pub(super) fn num(&self, handle: Handle<Expression>) -> Result<Num, Refusal> {
         let scalar = self.inner(handle)?.scalar().ok_or("an operand of this type")?;
-        supported(Num::of(scalar).ok_or("an operand of this type")?)
+        Num::of(scalar).ok_or("an operand of this type")
     }
 
     /// What an expression was lowered to before, or is now if it needs no evaluation.
@@ -99,7 +99,7 @@ impl<'m> Lowering<'m> {
                     Some(width) => width,
                     None => self.inner(expr)?.scalar_width().ok_or("a cast of this type")?,
                 };
-                let to = supported(Num::of(Scalar { kind, width }).ok_or("a cast to this type")?)?;
+                let to = Num::of(Scalar { kind, width }).ok_or("a cast to this type")?;
                 let op = if convert.is_some() { Op::Convert } else { Op::Bits };
                 self.each(expr, |this, id| if this.program.num(id) == to { id } else { this.op(to, op(id)) })?
             }
@@ -128,7 +128,7 @@ impl<'m> Lowering<'m> {
         Ok(match self.module.global_expressions[handle] {
             Expression::Literal(value) => {
                 let num = Num::of(value.scalar()).ok_or("an abstract constant")?;
-                vec![self.constant(supported(num)?, literal(value))]
+                vec![self.constant(num, literal(value))]
             }
             Expression::Constant(constant) => self.global_expression(self.module.constants[constant].init)?,
             Expression::ZeroValue(ty) => self.zeros(ty)?,
@@ -146,8 +146,17 @@ impl<'m> Lowering<'m> {
 
     fn global(&mut self, handle: Handle<naga::GlobalVariable>) -> Result<Lowered, Refusal> {
         let place = self.globals.place(handle).ok_or("a variable that is not used")?;
-        let (memory, offset) = match self.module.global_variables[handle].space {
-            AddressSpace::Handle => return Ok(Lowered::Resource(place)),
+        let variable = &self.module.global_variables[handle];
+        if let TypeInner::BindingArray { .. } = self.module.types[variable.ty].inner {
+            let buffers = match variable.space {
+                AddressSpace::Storage { access } => Some(!access.contains(naga::StorageAccess::STORE)),
+                AddressSpace::Uniform => Some(true),
+                _ => None,
+            };
+            return Ok(Lowered::Bindings { slot: place, buffers });
+        }
+        let (memory, offset) = match variable.space {
+            AddressSpace::Handle => return Ok(Lowered::Resource(Resource { slot: place, element: None })),
             AddressSpace::Private => return self.private(handle),
             AddressSpace::WorkGroup => (Memory::Shared, place),
             AddressSpace::Immediate => (Memory::Immediates, 0),
@@ -305,30 +314,53 @@ impl<'m> Lowering<'m> {
         Ok(vec![all.ok_or("an empty value")?])
     }
 
-    fn access(&mut self, base: Handle<Expression>, index: Handle<Expression>) -> Result<Lowered, Refusal> {
-        let elements = layout::elements(self.module, self.inner(base)?).ok_or("an index into this type")?;
-        let mut id = self.scalar(index)?;
-        match self.program.num(id) {
-            Num::U32 => {}
-            Num::I32 => {
-                id = match self.program.constant(id) {
-                    Some(bits) => self.constant(Num::U32, bits),
-                    None => self.op(Num::U32, Op::Bits(id)),
-                }
+    /// An index as an unsigned number; negative ones are out of range of everything.
+    fn index(&mut self, index: Handle<Expression>) -> Result<Id, Refusal> {
+        let id = self.scalar(index)?;
+        let num = self.program.num(id);
+        Ok(match (num, self.program.constant(id)) {
+            (Num::U32, _) => id,
+            (Num::I32, Some(bits)) => self.constant(Num::U32, bits),
+            (Num::I32, None) => self.op(Num::U32, Op::Bits(id)),
+            (Num::I16 | Num::U16, _) => self.op(Num::U32, Op::Convert(id)),
+            (Num::I64 | Num::U64, _) => {
+                let wide = if num == Num::U64 { id } else { self.op(Num::U64, Op::Bits(id)) };
+                let most = self.constant(Num::U64, u32::MAX.into());
+                let cut = self.pair(Num::U64, Binary::Min, wide, most);
+                self.op(Num::U32, Op::Convert(cut))
             }
             _ => return Err("an index of this type"),
+        })
+    }
+
+    /// An element of an array of bindings.
+    fn element(&mut self, slot: u32, buffers: Option<bool>, index: Id) -> Lowered {
+        match buffers {
+            None => Lowered::Resource(Resource { slot, element: Some(index) }),
+            Some(readonly) => {
+                let memory = Memory::Element { slot, readonly, index };
+                Lowered::Place(Place { memory, offset: 0, indices: Vec::new(), site: None })
+            }
         }
+    }
+
+    fn access(&mut self, base: Handle<Expression>, index: Handle<Expression>) -> Result<Lowered, Refusal> {
+        let id = self.index(index)?;
+        if let Lowered::Bindings { slot, buffers } = self.value(base)? {
+            return Ok(self.element(slot, buffers, id));
+        }
+        let elements = layout::elements(self.module, self.inner(base)?).ok_or("an index into this type")?;
         match self.value(base)? {
             Lowered::Place(place) => self.index_place(place, elements, id),
             Lowered::Data(ids) => {
                 let count = elements.count.ok_or("an index into this value")?;
-                let place = self.spill(&ids)?;
-                let bytes = elements.leaves as u32 * 4;
+                let (place, step) = self.spill(&ids)?;
+                let stride = elements.leaves as u32 * step;
                 let bound = Bound::Known(count);
-                let place = Place { indices: vec![Index { id, stride: bytes, bound }], ..place };
+                let place = Place { indices: vec![Index { id, stride, bound }], ..place };
                 let nums: Vec<Num> = ids[..elements.leaves].iter().map(|id| self.program.num(*id)).collect();
                 let into: Vec<(u32, Id)> =
-                    nums.iter().enumerate().map(|(i, num)| (4 * i as u32, self.new_id(*num))).collect();
+                    nums.iter().enumerate().map(|(i, num)| (step * i as u32, self.new_id(*num))).collect();
                 let ids = into.iter().map(|(_, id)| *id).collect();
                 self.emit(Stmt::Load { place, into, uniform: false });
                 Ok(Lowered::Data(ids))
@@ -337,25 +369,27 @@ impl<'m> Lowering<'m> {
         }
     }
 
-    /// Values in memory, four bytes each, so that an index can choose from them.
-    fn spill(&mut self, ids: &[Id]) -> Result<Place, Refusal> {
-        if ids.iter().any(|id| self.program.num(*id).bytes() != 4) {
-            return Err("an index into a value of this type");
-        }
+    /// Values in memory, so that an index can choose from them, and the bytes from one to the next.
+    fn spill(&mut self, ids: &[Id]) -> Result<(Place, u32), Refusal> {
+        let sizes = ids.iter().map(|id| self.program.num(*id).bytes());
+        let step = sizes.max().unwrap_or(4).max(4);
         let constants: Option<Vec<u64>> = ids.iter().map(|id| self.program.constant(*id)).collect();
         if let Some(constants) = constants {
             let offset = self.program.constants.len() as u32;
-            self.program.constants.extend(constants.iter().flat_map(|bits| (*bits as u32).to_le_bytes()));
-            return Ok(Place { memory: Memory::Constants, offset, indices: Vec::new(), site: None });
+            for bits in constants {
+                self.program.constants.extend(&bits.to_le_bytes()[..step as usize]);
+            }
+            return Ok((Place { memory: Memory::Constants, offset, indices: Vec::new(), site: None }, step));
         }
         if ids.len() > 4 * SCALARS_MAX {
             return Err("an index into a value of this size");
         }
-        let memory = Memory::Array(self.new_array(4 * ids.len() as u32)?);
+        // Each is written before it is read, so it never has to be zeroed.
+        let memory = Memory::Array(self.new_array(step * ids.len() as u32, true)?);
         let place = Place { memory, offset: 0, indices: Vec::new(), site: None };
-        let from = ids.iter().enumerate().map(|(i, id)| (4 * i as u32, *id)).collect();
+        let from = ids.iter().enumerate().map(|(i, id)| (step * i as u32, *id)).collect();
         self.emit(Stmt::Store { place: place.clone(), from });
-        Ok(place)
+        Ok((place, step))
     }
 
     fn index_place(
@@ -382,6 +416,10 @@ impl<'m> Lowering<'m> {
     fn access_part(&mut self, base: Handle<Expression>, index: u32) -> Result<Lowered, Refusal> {
         let inner = self.inner(base)?;
         let value = self.value(base)?;
+        if let Lowered::Bindings { slot, buffers } = value {
+            let id = self.constant(Num::U32, index.into());
+            return Ok(self.element(slot, buffers, id));
+        }
         if let (Some(elements), Lowered::Place(place)) = (layout::elements(self.module, inner), &value)
             && elements.count.is_none()
         {
@@ -396,7 +434,7 @@ impl<'m> Lowering<'m> {
                 let end = layout::part(self.module, inner, index + 1).map_or(ids.len(), |(_, end)| end);
                 Lowered::Data(ids.get(leaf..end).ok_or("a part of a value")?.to_vec())
             }
-            Lowered::Resource(_) => return Err("an array of bindings"),
+            Lowered::Resource(_) | Lowered::Bindings { .. } => return Err("a part of a resource"),
         })
     }
 
@@ -419,7 +457,6 @@ impl<'m> Lowering<'m> {
             _ => None,
         };
         let leaves = leaves.ok_or("a load or store of this type")?;
-        leaves.iter().try_for_each(|leaf| supported(leaf.num).map(|_| ()))?;
         Ok(leaves)
     }
 
@@ -475,7 +512,11 @@ impl<'m> Lowering<'m> {
                 }
             }
             Lowered::Place(Place { memory: Memory::Array(array), offset: 0, ref indices, .. })
-                if zero && indices.is_empty() && leaves.len() > 1 && self.whole(array, &leaves) =>
+                if zero
+                    && indices.is_empty()
+                    && leaves.len() > 1
+                    && self.whole(array, &leaves)
+                    && self.program.arrays[array as usize].words =>
             {
                 self.emit(Stmt::Zero(array));
             }
@@ -494,7 +535,7 @@ impl<'m> Lowering<'m> {
     /// Whether the scalars reach to the end of an array.
     fn whole(&self, array: u32, leaves: &[layout::Leaf]) -> bool {
         leaves.last().is_some_and(|leaf| {
-            (leaf.offset + leaf.num.bytes()).next_multiple_of(16) == self.program.arrays[array as usize]
+            (leaf.offset + leaf.num.bytes()).next_multiple_of(16) == self.program.arrays[array as usize].size
         })
     }
 
@@ -507,7 +548,9 @@ impl<'m> Lowering<'m> {
         span: naga::Span,
     ) -> Result<(), Refusal> {
         let num = self.num(value)?;
-        if !matches!(num, Num::I32 | Num::U32) {
+        // Elsewhere an address that is not aligned to 8 is a fault.
+        let aligned = num.bytes() == 4 || cfg!(target_arch = "x86_64");
+        if !matches!(num, Num::I32 | Num::U32 | Num::I64 | Num::U64 | Num::F32) || !aligned {
             return Err("an atomic operation on this type");
         }
         let Lowered::Place(place) = self.value(pointer)? else { return Err("an atomic operation on this") };
@@ -532,6 +575,9 @@ impl<'m> Lowering<'m> {
         match self.value(array)? {
             Lowered::Place(Place { memory: Memory::Slot { slot, .. }, .. }) => {
                 Ok(self.op(Num::U32, Op::Length(slot)))
+            }
+            Lowered::Place(Place { memory: Memory::Element { slot, index, .. }, .. }) => {
+                Ok(self.op(Num::U32, Op::LengthAt(slot, index)))
             }
             _ => Err("the length of this array"),
         }

@@ -9,6 +9,7 @@ use cranelift_frontend::Variable;
 use super::{
     code::{Emitter, NONE, Scope, Val},
     ir::{Id, Label, Op, Stmt},
+    narrow::Home,
     shape::Shape,
 };
 
@@ -55,10 +56,11 @@ impl Emitter<'_, '_> {
                 self.tell(place, &[(0, *value)], false);
                 self.atomic(place, *fun, *value, *compare, *old);
             }
-            Stmt::Image { op, slot, sampler, fields, results, site } => {
+            Stmt::Image { op, texture, sampler, fields, results, site } => {
                 self.texel_site = *site;
-                self.image(*op, (*slot, *sampler), fields, results);
+                self.image(*op, (*texture, *sampler), fields, results);
             }
+            Stmt::Subgroup { op, value, result } => self.subgroup(*op, *value, *result),
             Stmt::If { condition, accept, reject } => self.branch(*condition, accept, reject),
             Stmt::Block { label, body } => {
                 let exit = self.b.create_block();
@@ -97,7 +99,7 @@ impl Emitter<'_, '_> {
         self.new_mask_of(value)
     }
 
-    fn new_mask_of(&mut self, value: Value) -> Variable {
+    pub(super) fn new_mask_of(&mut self, value: Value) -> Variable {
         let mask = self.b.declare_var(types::I32X4);
         self.b.def_var(mask, value);
         mask
@@ -114,7 +116,7 @@ impl Emitter<'_, '_> {
     }
 
     /// Emits a list for the current mask, whatever it has become: not at all, with all lanes, or masked.
-    fn by_mask(&mut self, list: &[Stmt]) -> bool {
+    pub(super) fn by_mask(&mut self, list: &[Stmt]) -> bool {
         let weight: usize = list.iter().map(Stmt::weight).sum();
         let Some(mask) = self.mask_value() else { return self.list(list) };
         let bits = self.bits(mask);
@@ -148,6 +150,8 @@ impl Emitter<'_, '_> {
         let condition = match self.get(condition) {
             Val::Scalar(condition) => return self.branch_together(condition, accept, reject),
             Val::Linear(value) | Val::Vector(value) => value,
+            // No condition has 64 bits.
+            Val::Each(values) => values[0],
         };
         let mask = self.mask_value();
         let (yes, no) = match mask {
@@ -283,13 +287,17 @@ impl Emitter<'_, '_> {
     }
 
     fn set(&mut self, var: super::ir::Var, id: Id) {
-        let variable = self.vars[var.at()];
+        let home = self.vars[var.at()];
         if self.shapes.vars[var.at()].is_scalar() {
             let value = self.scalar(id);
-            self.b.def_var(variable, value);
+            self.set_home(home, Val::Scalar(value));
             return;
         }
         debug_assert_eq!(self.shapes.vars[var.at()], Shape::Varying);
+        let variable = match home {
+            Home::One(variable) => variable,
+            Home::Each(_) => return self.set_each(home, id),
+        };
         let row = self.rows.set(var, id);
         let new = match row {
             Some((lane, tuple)) => self.row(tuple, lane),
@@ -307,6 +315,20 @@ impl Emitter<'_, '_> {
             None => new,
         };
         self.b.def_var(variable, new);
+    }
+
+    /// A variable with a register for each lane.
+    fn set_each(&mut self, home: Home, id: Id) {
+        let mut values = [0, 1, 2, 3].map(|lane| self.lane_of(id, lane));
+        if let Some(mask) = self.mask_value() {
+            let bits = self.bits(mask);
+            let Val::Each(old) = self.read_home(home, Shape::Varying) else { return };
+            for (lane, (value, old)) in values.iter_mut().zip(old).enumerate() {
+                let active = self.b.ins().band_imm_s(bits, 1 << lane);
+                *value = self.b.ins().select(active, *value, old);
+            }
+        }
+        self.set_home(home, Val::Each(values));
     }
 
     /// Jumps to `then` if a bit is set, else to `otherwise`.

@@ -55,6 +55,68 @@ pub(super) fn any_scalar(fun: Mf, result: Num) -> Option<ScalarFn> {
     })
 }
 
+/// The signature of [`wide`]'s functions: bits of two operands, and where the bits of the result go.
+pub(super) type WideFn = extern "C" fn(u64, u64, *mut u64);
+
+macro_rules! wide {
+    ($fun:expr, $($name:ident)+) => {
+        match $fun {
+            $(Mf::$name => {
+                extern "C" fn call(a: u64, b: u64, result: *mut u64) {
+                    let value = number::math(Mf::$name, Num::F64, &[a, b]).unwrap_or(0);
+                    // SAFETY: machine code passes eight bytes of its own stack.
+                    unsafe { result.write(value) };
+                }
+                call as WideFn
+            })+
+            _ => nothing,
+        }
+    };
+}
+
+extern "C" fn nothing(_: u64, _: u64, _: *mut u64) {}
+
+/// The helper for a function of one or two `f64`, given the type of its result.
+pub(super) fn wide(fun: Mf, result: Num) -> WideFn {
+    extern "C" fn ldexp(a: u64, exponent: u64, result: *mut u64) {
+        // SAFETY: machine code passes eight bytes of its own stack.
+        unsafe { result.write(interpret::ldexp(Num::F64, a, exponent as i32)) };
+    }
+    extern "C" fn fraction(a: u64, _: u64, result: *mut u64) {
+        // SAFETY: machine code passes eight bytes of its own stack.
+        unsafe { result.write(interpret::split_float(f64::from_bits(a)).0.to_bits()) };
+    }
+    extern "C" fn exponent(a: u64, _: u64, result: *mut u64) {
+        // SAFETY: machine code passes eight bytes of its own stack.
+        unsafe { result.write(i64::from(interpret::split_float(f64::from_bits(a)).1) as u64) };
+    }
+    match (fun, result) {
+        (Mf::Ldexp, _) => ldexp,
+        (Mf::Frexp, Num::F64) => fraction,
+        (Mf::Frexp, _) => exponent,
+        _ => wide!(
+            fun, Cos Cosh Sin Sinh Tan Tanh Acos Asin Atan Atan2 Asinh Acosh Atanh Exp Exp2 Log Log2 Pow
+        ),
+    }
+}
+
+const ATOMICS: [naga::AtomicFunction; 8] = [
+    naga::AtomicFunction::Add,
+    naga::AtomicFunction::Subtract,
+    naga::AtomicFunction::And,
+    naga::AtomicFunction::ExclusiveOr,
+    naga::AtomicFunction::InclusiveOr,
+    naga::AtomicFunction::Min,
+    naga::AtomicFunction::Max,
+    naga::AtomicFunction::Exchange { compare: None },
+];
+
+/// How a call names an atomic operation on integers of a type.
+pub(super) fn atomic_number(fun: naga::AtomicFunction, num: Num) -> Option<u32> {
+    let number = ATOMICS.iter().position(|own| *own == fun)? as u32;
+    Some(2 * number + u32::from(num.is_signed()))
+}
+
 extern "C" fn ldexp(a: u32, exponent: u32) -> u32 {
     interpret::ldexp(Num::F32, a.into(), exponent as i32) as u32
 }
@@ -116,7 +178,11 @@ pub(super) extern "C" fn image(op: u32, call: *mut ImageCall) {
     let call = unsafe { &mut *call };
     // SAFETY: machine code passes the address of a binding of the launch, which `Kernel::run` borrows.
     let texture = unsafe { &*call.texture };
-    let Binding::Texture(texture) = texture else { return };
+    let Binding::Texture(texture) = texture else {
+        // Nothing is bound: all of it is zero.
+        call.results = [0; 4];
+        return;
+    };
     // SAFETY: machine code passes on the watcher that it was called with, which nothing else uses meanwhile.
     if let Some(watcher) = unsafe { call.watcher.as_mut() } {
         // SAFETY: machine code passes null or the address of a binding of the launch.
@@ -133,6 +199,15 @@ pub(super) extern "C" fn image(op: u32, call: *mut ImageCall) {
             let texel = std::array::from_fn(|i| call.fields[field::VALUE + i]);
             // SAFETY: the texture is valid by the contract of `Kernel::run`, and the slot says that it is written.
             unsafe { sample::store(texture, at, texel) };
+            [0; 4]
+        }
+        op if op == ImageOp::Atomic as u32 => {
+            let (number, value) = (call.fields[field::COMPONENT], call.fields[field::VALUE]);
+            let num = if number.is_multiple_of(2) { Num::U32 } else { Num::I32 };
+            let fun = ATOMICS[(number / 2) as usize % ATOMICS.len()];
+            let change = |old| interpret::changed(fun, num, old, value.into(), None);
+            // SAFETY: as for a store.
+            unsafe { sample::update(texture, at, change) };
             [0; 4]
         }
         op if op == ImageOp::Size as u32 => {
@@ -156,6 +231,9 @@ pub(super) fn sample_point(op: u32, call: &ImageCall, texture: &TextureBinding) 
     };
     if op == ImageOp::SampleGradient as u32 {
         point.lod = sample::lod_of_gradient(texture, floats(field::VALUE), floats(field::VALUE + 3));
+    }
+    if op == ImageOp::SampleClamped as u32 {
+        interpret::clamp_to_texels(texture, &mut point);
     }
     point
 }

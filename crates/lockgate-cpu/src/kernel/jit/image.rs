@@ -11,9 +11,9 @@ use cranelift_codegen::ir::{
 
 use super::{
     super::number::Num,
-    code::{Emitter, NONE, PlaneValues, Val, context, flags, plane, scalar_type, vector_type},
+    code::{Emitter, NONE, PlaneValues, Val, flags, plane, scalar_type, vector_type},
     helpers::{self, ImageCall, field},
-    ir::{Id, ImageOp},
+    ir::{Id, ImageOp, Resource},
     rows,
     shape::Shape,
 };
@@ -21,33 +21,42 @@ use super::{
 /// Operands of a call, by field.
 type Fields<'a> = &'a [(usize, Id)];
 
+/// Where the lanes' texels are in a plane.
+struct Places {
+    ids: [Id; 2],
+    lanes: [Value; 2],
+    masked: bool,
+}
+
 impl Emitter<'_, '_> {
     pub(super) fn image(
         &mut self,
         op: ImageOp,
-        (slot, sampler): (u32, Option<u32>),
+        (texture, sampler): (Resource, Option<Resource>),
         fields: Fields<'_>,
         results: &[Id],
     ) {
+        let slot = texture.slot;
         let wide = self.lanes == 4 && results.iter().all(|id| self.shapes.ids[id.at()] == Shape::Varying);
         let floats = |this: &Self, ids: &[Id]| ids.iter().all(|id| this.program.num(*id) == Num::F32);
-        let at = self.plane_coordinates(fields).zip(self.slots[slot as usize].plane);
+        let plane = self.slots[slot as usize].plane.filter(|_| texture.element.is_none());
+        let at = self.plane_coordinates(fields).zip(plane);
         match (op, at, <[Id; 4]>::try_from(results)) {
             (ImageOp::Load, Some((at, plane)), Ok(results)) if wide && floats(self, &results) => {
                 let rows = self.load_texels(slot, &plane, at, fields);
                 self.define_rows(results, rows);
             }
             (_, _, Ok(results)) if wide => {
-                let rows = self.call_for_rows(op, (slot, sampler), fields, self.program.num(results[0]));
+                let rows = self.call_for_rows(op, (texture, sampler), fields, self.program.num(results[0]));
                 self.define_rows(results, rows);
             }
-            (ImageOp::Store, Some((at, plane)), _) if wide && self.mask().is_none() => {
+            (ImageOp::Store, Some((at, plane)), _) if wide => {
                 match rows::stored_texel(fields).filter(|texel| floats(self, texel)) {
                     Some(texel) => self.store_texels(slot, &plane, at, fields, texel),
-                    None => self.call_for_scalars(op, (slot, sampler), fields, results),
+                    None => self.call_for_scalars(op, (texture, sampler), fields, results),
                 }
             }
-            _ => self.call_for_scalars(op, (slot, sampler), fields, results),
+            _ => self.call_for_scalars(op, (texture, sampler), fields, results),
         }
     }
 
@@ -59,11 +68,24 @@ impl Emitter<'_, '_> {
         Some([of(field::COORDS)?, of(field::COORDS + 1)?]).filter(|_| plane)
     }
 
+    /// Coordinates for all lanes: those that are not active look at the first texel, which every plane has.
+    fn places(&mut self, [x, y]: [Id; 2]) -> Places {
+        let mask = self.mask_value();
+        let lanes = [x, y].map(|id| {
+            let lanes = self.vector(id);
+            match mask {
+                Some(mask) => self.b.ins().band(lanes, mask),
+                None => lanes,
+            }
+        });
+        Places { ids: [x, y], lanes, masked: mask.is_some() }
+    }
+
     /// Goes on where all lanes have a texel in the plane, and to `slow` where not.
-    fn all_inside(&mut self, plane: &PlaneValues, [x, y]: [Id; 2], slow: Block) {
+    fn all_inside(&mut self, plane: &PlaneValues, at: &Places, slow: Block) {
         let mut inside = None;
-        for (id, size) in [(x, plane.width), (y, plane.height)] {
-            let (at, size) = (self.vector(id), self.b.ins().splat(types::I32X4, size));
+        for (at, size) in at.lanes.into_iter().zip([plane.width, plane.height]) {
+            let size = self.b.ins().splat(types::I32X4, size);
             let below = self.b.ins().icmp(IntCC::UnsignedLessThan, at, size);
             inside = Some(match inside {
                 Some(inside) => self.b.ins().band(inside, below),
@@ -79,10 +101,13 @@ impl Emitter<'_, '_> {
     }
 
     /// The address of each lane's texel.
-    fn texels(&mut self, slot: u32, plane: &PlaneValues, [x, y]: [Id; 2], bytes: i64) -> [Value; 4] {
+    fn texels(&mut self, slot: u32, plane: &PlaneValues, at: &Places, bytes: i64) -> [Value; 4] {
         let base = self.slots[slot as usize].pointer;
         [0, 1, 2, 3].map(|lane| {
-            let (x, y) = (self.lane_of(x, lane), self.lane_of(y, lane));
+            let [x, y] = [0, 1].map(|axis| match at.masked {
+                true => self.lane(at.lanes[axis], Num::U32, lane),
+                false => self.lane_of(at.ids[axis], lane),
+            });
             let (x, y) = (self.b.ins().uextend(types::I64, x), self.b.ins().uextend(types::I64, y));
             let row = self.b.ins().imul(y, plane.row_pitch);
             let column = self.b.ins().imul_imm_s(x, bytes);
@@ -109,6 +134,7 @@ impl Emitter<'_, '_> {
     fn load_texels(&mut self, slot: u32, plane: &PlaneValues, at: [Id; 2], fields: Fields<'_>) -> [Value; 4] {
         let [slow, end] = [(); 2].map(|()| self.b.create_block());
         let rows = [(); 4].map(|()| self.b.append_block_param(end, types::F32X4));
+        let at = &self.places(at);
         self.all_inside(plane, at, slow);
         let [bytes, floats, single] = self.by_format(plane, slow);
         self.start(bytes);
@@ -132,7 +158,8 @@ impl Emitter<'_, '_> {
         self.jump_rows(end, texels);
         self.b.set_cold_block(slow);
         self.start(slow);
-        let texels = self.call_for_rows(ImageOp::Load, (slot, None), fields, Num::F32);
+        let texels =
+            self.call_for_rows(ImageOp::Load, (Resource { slot, element: None }, None), fields, Num::F32);
         self.jump_rows(end, texels);
         self.start(end);
         rows
@@ -177,7 +204,7 @@ impl Emitter<'_, '_> {
         self.b.ins().extractlane(packed, 0)
     }
 
-    /// Writes each lane's texel; all lanes are active.
+    /// Writes each active lane's texel.
     fn store_texels(
         &mut self,
         slot: u32,
@@ -187,6 +214,8 @@ impl Emitter<'_, '_> {
         texel: rows::Tuple,
     ) {
         let [slow, end] = [(); 2].map(|()| self.b.create_block());
+        let at = &self.places(at);
+        let active = self.mask_value().map(|mask| self.bits(mask));
         self.all_inside(plane, at, slow);
         let [bytes, floats, single] = self.by_format(plane, slow);
         for (block, size) in [(bytes, 4), (floats, 16), (single, 4)] {
@@ -195,19 +224,30 @@ impl Emitter<'_, '_> {
             if !self.rows.contains(texel[0]) {
                 registers = self.transpose(registers);
             }
-            for (address, row) in self.texels(slot, plane, at, size).into_iter().zip(registers) {
+            for (lane, (address, row)) in
+                self.texels(slot, plane, at, size).into_iter().zip(registers).enumerate()
+            {
                 let value = match block {
                     _ if block == bytes => self.encode(row),
                     _ if block == single => self.b.ins().extractlane(row, 0),
                     _ => row,
                 };
+                let Some(active) = active else {
+                    self.b.ins().store(flags(), value, address, 0);
+                    continue;
+                };
+                let [write, next] = [(); 2].map(|()| self.b.create_block());
+                self.if_bit(active, lane as u32, write, next);
+                self.start(write);
                 self.b.ins().store(flags(), value, address, 0);
+                self.b.ins().jump(next, NONE);
+                self.start(next);
             }
             self.b.ins().jump(end, NONE);
         }
         self.b.set_cold_block(slow);
         self.start(slow);
-        self.call_for_scalars(ImageOp::Store, (slot, None), fields, &[]);
+        self.call_for_scalars(ImageOp::Store, (Resource { slot, element: None }, None), fields, &[]);
         self.b.ins().jump(end, NONE);
         self.start(end);
     }
@@ -224,12 +264,11 @@ impl Emitter<'_, '_> {
     fn call_each<T>(
         &mut self,
         op: ImageOp,
-        slots: (u32, Option<u32>),
+        of: (Resource, Option<Resource>),
         fields: Fields<'_>,
         together: bool,
         mut result: impl FnMut(&mut Self, Value) -> T,
     ) -> Vec<T> {
-        let objects = self.field(context!(objects));
         let count = if together { 1 } else { self.lanes as u8 };
         let bits = if together { None } else { self.mask_value().map(|mask| self.bits(mask)) };
         let stack = self.call_slot();
@@ -244,7 +283,7 @@ impl Emitter<'_, '_> {
             }
             self.start(go);
             let call = self.b.ins().stack_addr(types::I64, stack, 0);
-            self.fill_call(call, objects, slots, fields, lane);
+            self.fill_call(call, of, fields, lane);
             let number = self.int(op as u32);
             self.call_helper(
                 helpers::image as *const () as usize,
@@ -264,12 +303,12 @@ impl Emitter<'_, '_> {
     fn call_for_rows(
         &mut self,
         op: ImageOp,
-        slots: (u32, Option<u32>),
+        of: (Resource, Option<Resource>),
         fields: Fields<'_>,
         num: Num,
     ) -> [Value; 4] {
         let at = std::mem::offset_of!(ImageCall, results) as i32;
-        let rows = self.call_each(op, slots, fields, false, |this, call| {
+        let rows = self.call_each(op, of, fields, false, |this, call| {
             this.b.ins().load(vector_type(num), flags(), call, at)
         });
         [rows[0], rows[1], rows[2], rows[3]]
@@ -278,12 +317,12 @@ impl Emitter<'_, '_> {
     fn call_for_scalars(
         &mut self,
         op: ImageOp,
-        slots: (u32, Option<u32>),
+        of: (Resource, Option<Resource>),
         fields: Fields<'_>,
         results: &[Id],
     ) {
-        let together = op != ImageOp::Store && results.iter().all(|id| self.shapes.ids[id.at()].is_scalar());
-        let calls = self.call_each(op, slots, fields, together, |this, call| {
+        let together = !op.writes() && results.iter().all(|id| self.shapes.ids[id.at()].is_scalar());
+        let calls = self.call_each(op, of, fields, together, |this, call| {
             let at = |i: usize| (std::mem::offset_of!(ImageCall, results) + 4 * i) as i32;
             let load = |(i, id): (usize, &Id)| {
                 let ty = scalar_type(this.program.num(*id));
@@ -312,17 +351,14 @@ impl Emitter<'_, '_> {
     fn fill_call(
         &mut self,
         call: Value,
-        objects: Value,
-        (slot, sampler): (u32, Option<u32>),
+        (texture, sampler): (Resource, Option<Resource>),
         fields: &[(usize, Id)],
         lane: u8,
     ) {
-        use super::super::binding::Binding;
-        let object = |slot: u32| i64::from(slot) * size_of::<Binding>() as i64;
-        let texture = self.b.ins().iadd_imm_s(objects, object(slot));
+        let texture = self.object(texture, lane);
         self.b.ins().store(flags(), texture, call, std::mem::offset_of!(ImageCall, texture) as i32);
         let sampler = match sampler {
-            Some(slot) => self.b.ins().iadd_imm_s(objects, object(slot)),
+            Some(sampler) => self.object(sampler, lane),
             None => self.b.ins().iconst(types::I64, 0),
         };
         self.b.ins().store(flags(), sampler, call, std::mem::offset_of!(ImageCall, sampler) as i32);

@@ -92,6 +92,9 @@ pub(super) enum Builtin {
     LocalIndex,
     GroupId(usize),
     GridSize(usize),
+    SubgroupId,
+    /// Position in the subgroup.
+    SubgroupLane,
 }
 
 /// How a value is computed, without effects.
@@ -112,6 +115,8 @@ pub(super) enum Op {
     Get(Var),
     /// Elements of the runtime-sized array of a slot.
     Length(u32),
+    /// The same for an element of an array of bindings.
+    LengthAt(u32, Id),
 }
 
 impl Op {
@@ -119,7 +124,7 @@ impl Op {
     pub(super) fn operands(&self) -> impl Iterator<Item = Id> + use<> {
         let list = match *self {
             Op::Builtin(_) | Op::Get(_) | Op::Length(_) => [None; 3],
-            Op::Unary(_, a) | Op::Convert(a) | Op::Bits(a) => [Some(a), None, None],
+            Op::Unary(_, a) | Op::Convert(a) | Op::Bits(a) | Op::LengthAt(_, a) => [Some(a), None, None],
             Op::Binary(_, a, b) | Op::Call(_, a, b) => [Some(a), Some(b), None],
             Op::Select(a, b, c) | Op::Fma(a, b, c) => [Some(a), Some(b), Some(c)],
         };
@@ -135,6 +140,12 @@ pub(super) enum Memory {
         slot: u32,
         readonly: bool,
     },
+    /// A buffer of the array that is bound to a slot; an index beyond its end chooses the last.
+    Element {
+        slot: u32,
+        readonly: bool,
+        index: Id,
+    },
     /// The workgroup's variables.
     Shared,
     /// An array of each invocation.
@@ -142,6 +153,45 @@ pub(super) enum Memory {
     Immediates,
     /// [`Program::constants`].
     Constants,
+}
+
+impl Memory {
+    /// What chooses it from an array of bindings.
+    pub(super) fn element(self) -> Option<Id> {
+        match self {
+            Memory::Element { index, .. } => Some(index),
+            _ => None,
+        }
+    }
+}
+
+/// A texture or sampler, and what chooses it from an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Resource {
+    pub(super) slot: u32,
+    /// Unsigned 32 bits.
+    pub(super) element: Option<Id>,
+}
+
+/// Memory of each invocation that indices choose from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Array {
+    pub(super) size: u32,
+    /// Whether all its scalars have 32 bits.
+    pub(super) words: bool,
+}
+
+/// What invocations of a subgroup compute together; those that are not active take no part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SubgroupOp {
+    /// One bit for each invocation in which a value holds.
+    Ballot,
+    /// All values joined, pairs of neighbours first.
+    Reduce(Binary),
+    /// The values up to the invocation's own, with it or without.
+    Scan { op: Binary, inclusive: bool },
+    /// The value of the invocation with the number; zero if it is not there.
+    Shuffle(Id),
 }
 
 /// How many elements an index chooses from.
@@ -187,13 +237,29 @@ pub(super) enum ImageOp {
     Load,
     Store,
     Sample,
+    /// With coordinates kept half a texel inside.
+    SampleClamped,
     SampleGradient,
     SampleCompare,
     Gather,
     GatherCompare,
+    /// An atomic operation; its number is [`atomic_number`](super::helpers::atomic_number)'s.
+    Atomic,
     Size,
     Levels,
     Layers,
+}
+
+impl ImageOp {
+    /// Whether it changes texels.
+    pub(super) fn writes(self) -> bool {
+        matches!(self, ImageOp::Store | ImageOp::Atomic)
+    }
+
+    /// Whether it looks at no texel.
+    pub(super) fn is_query(self) -> bool {
+        matches!(self, ImageOp::Size | ImageOp::Levels | ImageOp::Layers)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -221,8 +287,8 @@ pub(super) enum Stmt {
     },
     Image {
         op: ImageOp,
-        slot: u32,
-        sampler: Option<u32>,
+        texture: Resource,
+        sampler: Option<Resource>,
         fields: Vec<(usize, Id)>,
         results: Vec<Id>,
         /// As that of a [`Place`].
@@ -245,6 +311,11 @@ pub(super) enum Stmt {
     },
     Exit(Label),
     Barrier(Span, naga::Barrier),
+    Subgroup {
+        op: SubgroupOp,
+        value: Id,
+        result: Id,
+    },
 }
 
 impl Stmt {
@@ -265,7 +336,10 @@ impl Stmt {
 
     /// The values that it uses itself, without those of statements inside.
     pub(super) fn uses(&self) -> Vec<Id> {
-        let of_place = |place: &Place| place.indices.iter().map(|index| index.id).collect::<Vec<_>>();
+        let of_place = |place: &Place| {
+            let indices = place.indices.iter().map(|index| index.id);
+            indices.chain(place.memory.element()).collect::<Vec<_>>()
+        };
         match self {
             Stmt::Let(_, op) => op.operands().collect(),
             Stmt::Set(_, id) | Stmt::If { condition: id, .. } => vec![*id],
@@ -276,7 +350,13 @@ impl Stmt {
             Stmt::Atomic { place, value, compare, .. } => {
                 [of_place(place), vec![*value], compare.iter().copied().collect()].concat()
             }
-            Stmt::Image { fields, .. } => fields.iter().map(|(_, id)| *id).collect(),
+            Stmt::Image { fields, texture, sampler, .. } => {
+                let elements = [Some(*texture), *sampler].into_iter().flatten();
+                let fields = fields.iter().map(|(_, id)| *id);
+                fields.chain(elements.filter_map(|resource| resource.element)).collect()
+            }
+            Stmt::Subgroup { op: SubgroupOp::Shuffle(index), value, .. } => vec![*value, *index],
+            Stmt::Subgroup { value, .. } => vec![*value],
             _ => Vec::new(),
         }
     }
@@ -284,7 +364,7 @@ impl Stmt {
     /// The values that it computes itself.
     pub(super) fn defines(&self) -> Vec<Id> {
         match self {
-            Stmt::Let(id, _) | Stmt::Atomic { old: id, .. } => vec![*id],
+            Stmt::Let(id, _) | Stmt::Atomic { old: id, .. } | Stmt::Subgroup { result: id, .. } => vec![*id],
             Stmt::Load { into, .. } => into.iter().map(|(_, id)| *id).collect(),
             Stmt::Image { results, .. } => results.clone(),
             _ => Vec::new(),
@@ -310,8 +390,8 @@ impl Stmt {
 pub(super) struct Program {
     pub(super) ids: Vec<Info>,
     pub(super) vars: Vec<Num>,
-    /// Bytes of each array of an invocation.
-    pub(super) arrays: Vec<u32>,
+    /// The arrays of an invocation.
+    pub(super) arrays: Vec<Array>,
     pub(super) labels: u32,
     pub(super) constants: Vec<u8>,
     pub(super) body: Vec<Stmt>,
@@ -321,9 +401,16 @@ pub(super) struct Program {
     /// Whether all accesses are told to a recorder.
     pub(super) observed: bool,
     pub(super) sites: Vec<Site>,
+    /// Whether invocations of a subgroup work together, so that they have to run at once.
+    pub(super) subgroups: bool,
 }
 
 impl Program {
+    /// Invocations of a workgroup.
+    pub(super) fn invocations(&self) -> u32 {
+        self.workgroup_size.iter().product()
+    }
+
     pub(super) fn num(&self, id: Id) -> Num {
         self.ids[id.at()].num
     }

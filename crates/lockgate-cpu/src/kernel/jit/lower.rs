@@ -11,9 +11,9 @@ use naga::{
 };
 
 use super::{
-    super::{layout, number::Num, reflect::Globals},
+    super::{layout, number::Num, reflect::Globals, subgroup},
     dynamic::Dynamic,
-    ir::{Builtin, Id, Info, Label, Memory, Op, Place, Program, Stmt, Var},
+    ir::{Array, Builtin, Id, Info, Label, Memory, Op, Place, Program, Resource, Stmt, Var},
 };
 
 /// What the compiler has no rule for.
@@ -31,7 +31,12 @@ pub(super) enum Lowered {
     /// Scalars of a variable, from the given one on.
     Vars(Var),
     Place(Place),
-    Resource(u32),
+    Resource(Resource),
+    /// An array of bindings: its slot, and whether it is one of buffers that are only read.
+    Bindings {
+        slot: u32,
+        buffers: Option<bool>,
+    },
 }
 
 /// One function instance.
@@ -156,11 +161,11 @@ impl<'m> Lowering<'m> {
         first
     }
 
-    pub(super) fn new_array(&mut self, bytes: u32) -> Result<u32, Refusal> {
+    pub(super) fn new_array(&mut self, bytes: u32, words: bool) -> Result<u32, Refusal> {
         if bytes > 1 << 20 {
             return Err("an array of more than 1 MiB in each invocation");
         }
-        self.program.arrays.push(bytes.next_multiple_of(16));
+        self.program.arrays.push(Array { size: bytes.next_multiple_of(16), words });
         Ok(self.program.arrays.len() as u32 - 1)
     }
 
@@ -179,7 +184,7 @@ impl<'m> Lowering<'m> {
             return Err("a value of more than 4096 scalars");
         }
         let leaves = layout::leaves(self.module, inner).ok_or("a value of this type")?;
-        leaves.iter().map(|leaf| supported(leaf.num)).collect()
+        Ok(leaves.iter().map(|leaf| leaf.num).collect())
     }
 
     fn entry_argument(&mut self, argument: &naga::FunctionArgument) -> Result<Lowered, Refusal> {
@@ -206,6 +211,19 @@ impl<'m> Lowering<'m> {
                     }
                     continue;
                 }
+                B::SubgroupId | B::SubgroupInvocationId => {
+                    self.program.subgroups = true;
+                    let lane = builtin == B::SubgroupInvocationId;
+                    let builtin = if lane { Builtin::SubgroupLane } else { Builtin::SubgroupId };
+                    ids.push(self.op(Num::U32, Op::Builtin(builtin)));
+                    continue;
+                }
+                B::SubgroupSize | B::NumSubgroups => {
+                    let count = self.program.invocations().div_ceil(subgroup::SIZE);
+                    let value = if builtin == B::SubgroupSize { subgroup::SIZE } else { count };
+                    ids.push(self.constant(Num::U32, value.into()));
+                    continue;
+                }
                 _ => return Err("this built-in value"),
             };
             for axis in 0..3 {
@@ -224,13 +242,9 @@ impl<'m> Lowering<'m> {
         }
         let leaves =
             layout::leaves(self.module, &self.module.types[ty].inner).ok_or("a variable of this type")?;
-        for leaf in leaves {
-            if supported(leaf.num)? == Num::Bool {
-                return Err("an array of bool in each invocation");
-            }
-        }
+        let words = leaves.iter().all(|leaf| leaf.num.bytes() == 4);
         let bytes = layout::size(self.module, ty).ok_or("a variable of this size")?;
-        let memory = Memory::Array(self.new_array(bytes)?);
+        let memory = Memory::Array(self.new_array(bytes, words)?);
         Ok(Lowered::Place(Place { memory, offset: 0, indices: Vec::new(), site: None }))
     }
 
@@ -396,6 +410,8 @@ impl<'m> Lowering<'m> {
                 }
                 self.exit(Some(self.scope()?.end))?;
             }
+            // Invocations of a subgroup run at once.
+            Statement::ControlBarrier(naga::Barrier::SUB_GROUP) => self.program.subgroups = true,
             Statement::ControlBarrier(flags) => self.emit(Stmt::Barrier(span, flags)),
             Statement::MemoryBarrier(_) => {}
             Statement::Call { function, ref arguments, result } => {
@@ -517,17 +533,27 @@ impl<'m> Lowering<'m> {
             Statement::ImageStore { image, coordinate, array_index, value } => {
                 self.image_store(image, coordinate, array_index, value)
             }
-            Statement::ImageAtomic { .. } => Err("an atomic operation on a texture"),
+            Statement::ImageAtomic { image, coordinate, array_index, fun, value } => {
+                self.image_atomic(image, coordinate, array_index, (fun, value))
+            }
+            Statement::SubgroupBallot { result, predicate } => {
+                let ids = self.subgroup_ballot(predicate)?;
+                self.computed(result, ids)
+            }
+            Statement::SubgroupCollectiveOperation { op, collective_op, argument, result } => {
+                let ids = self.subgroup_collective(op, collective_op, argument)?;
+                self.computed(result, ids)
+            }
+            Statement::SubgroupGather { mode, argument, result } => {
+                let ids = self.subgroup_gather(mode, argument)?;
+                self.computed(result, ids)
+            }
             _ => Err("this statement"),
         }
     }
-}
 
-/// The scalar types that machine code has rules for.
-pub(super) fn supported(num: Num) -> Result<Num, Refusal> {
-    match num {
-        Num::F16 => Err("f16"),
-        Num::I16 | Num::U16 => Err("16-bit integers"),
-        num => Ok(num),
+    fn computed(&mut self, result: Handle<Expression>, ids: Vec<Id>) -> Result<(), Refusal> {
+        self.scope_mut()?.values[result.index()] = Some(Lowered::Data(ids));
+        Ok(())
     }
 }

@@ -51,7 +51,7 @@ impl Lowering<'_> {
         let b = ids.get(1).copied().unwrap_or(a);
         let c = ids.get(2).copied().unwrap_or(a);
         Ok(match fun {
-            Mf::Abs if num == Num::U32 || num == Num::U64 => a,
+            Mf::Abs if !num.is_float() && !num.is_signed() => a,
             Mf::Abs => self.unary(num, Unary::Abs, a),
             Mf::Min => self.pair(num, Binary::Min, a, b),
             Mf::Max => self.pair(num, Binary::Max, a, b),
@@ -69,10 +69,8 @@ impl Lowering<'_> {
                 self.select(num, empty, none, zeros)
             }
             Mf::FirstLeadingBit => self.first_leading_bit(num, a),
-            Mf::ExtractBits if num.bytes() == 4 => self.extract_bits(num, a, b, c),
-            Mf::InsertBits if num.bytes() == 4 => {
-                self.insert_bits(num, a, b, c, ids.get(3).copied().unwrap_or(a))
-            }
+            Mf::ExtractBits => self.extract_bits(num, a, b, c),
+            Mf::InsertBits => self.insert_bits(num, a, b, c, ids.get(3).copied().unwrap_or(a)),
             _ => return Err("this built-in function"),
         })
     }
@@ -138,10 +136,8 @@ impl Lowering<'_> {
                 self.pair(num, Multiply, square, rest)
             }
             Mf::Fma => self.op(num, Op::Fma(a, b, c)),
-            Mf::Ldexp if num == Num::F32 => self.op(num, Op::Call(fun, a, b)),
-            _ if num == Num::F32 && super::helpers::scalar(fun).is_some() => {
-                self.op(num, Op::Call(fun, a, b))
-            }
+            Mf::Ldexp => self.op(num, Op::Call(fun, a, b)),
+            _ if super::helpers::scalar(fun).is_some() => self.op(num, Op::Call(fun, a, b)),
             _ => return Err("this built-in function"),
         })
     }
@@ -159,9 +155,9 @@ impl Lowering<'_> {
         self.pair(num, Binary::Subtract, last, zeros)
     }
 
-    /// Offset and count of a bit field, cut to what 32 bits have, and whether the count is zero.
-    fn field(&mut self, offset: Id, count: Id) -> (Id, Id, Id) {
-        let wide = self.constant(Num::U32, 32);
+    /// Offset and count of a bit field, cut to what the type has, and whether the count is zero.
+    fn field(&mut self, num: Num, offset: Id, count: Id) -> (Id, Id, Id) {
+        let wide = self.constant(Num::U32, u64::from(8 * num.bytes()));
         let zero = self.constant(Num::U32, 0);
         let offset = self.pair(Num::U32, Binary::Min, offset, wide);
         let rest = self.pair(Num::U32, Binary::Subtract, wide, offset);
@@ -171,12 +167,12 @@ impl Lowering<'_> {
     }
 
     fn extract_bits(&mut self, num: Num, value: Id, offset: Id, count: Id) -> Id {
-        let (offset, count, empty) = self.field(offset, count);
-        let wide = self.constant(Num::U32, 32);
+        let (offset, count, empty) = self.field(num, offset, count);
+        let wide = self.constant(Num::U32, u64::from(8 * num.bytes()));
         let above = self.pair(Num::U32, Binary::Add, offset, count);
         let above = self.pair(Num::U32, Binary::Subtract, wide, above);
         let unused = self.pair(Num::U32, Binary::Subtract, wide, count);
-        // Shifts are cut to 31 bits; a field that is not empty shifts by less.
+        // Shifts are cut to less than the width; a field that is not empty shifts by less.
         let high = self.pair(num, Binary::ShiftLeft, value, above);
         let field = self.pair(num, Binary::ShiftRight, high, unused);
         let zero = self.constant(num, 0);
@@ -184,14 +180,19 @@ impl Lowering<'_> {
     }
 
     fn insert_bits(&mut self, num: Num, value: Id, new: Id, offset: Id, count: Id) -> Id {
-        let (offset, count, empty) = self.field(offset, count);
-        let wide = self.constant(Num::U32, 32);
+        let (offset, count, empty) = self.field(num, offset, count);
+        let unsigned = match num.bytes() {
+            2 => Num::U16,
+            4 => Num::U32,
+            _ => Num::U64,
+        };
+        let wide = self.constant(Num::U32, u64::from(8 * num.bytes()));
         let ones = self.constant(num, num.pack_int(-1));
         let unused = self.pair(Num::U32, Binary::Subtract, wide, count);
-        let ones_u = self.constant(Num::U32, u64::from(u32::MAX));
-        let mask = self.pair(Num::U32, Binary::ShiftRight, ones_u, unused);
-        let mask = self.pair(Num::U32, Binary::ShiftLeft, mask, offset);
-        let mask = if num == Num::U32 { mask } else { self.op(num, Op::Bits(mask)) };
+        let all = self.constant(unsigned, unsigned.pack_int(-1));
+        let mask = self.pair(unsigned, Binary::ShiftRight, all, unused);
+        let mask = self.pair(unsigned, Binary::ShiftLeft, mask, offset);
+        let mask = if num == unsigned { mask } else { self.op(num, Op::Bits(mask)) };
         let outside = self.pair(num, Binary::Xor, mask, ones);
         let kept = self.pair(num, Binary::And, value, outside);
         let new = self.pair(num, Binary::ShiftLeft, new, offset);
@@ -236,10 +237,10 @@ impl Lowering<'_> {
                     a.iter().zip(&whole).map(|(a, w)| self.pair(num, Binary::Subtract, *a, *w)).collect();
                 [parts, whole].concat()
             }
-            Mf::Frexp if num == Num::F32 => {
+            Mf::Frexp => {
                 let fractions: Vec<Id> = a.iter().map(|id| self.op(num, Op::Call(fun, *id, *id))).collect();
-                let exponents: Vec<Id> =
-                    a.iter().map(|id| self.op(Num::I32, Op::Call(fun, *id, *id))).collect();
+                let whole = num.exponent();
+                let exponents: Vec<Id> = a.iter().map(|id| self.op(whole, Op::Call(fun, *id, *id))).collect();
                 [fractions, exponents].concat()
             }
             Mf::Cross | Mf::Length | Mf::Distance | Mf::Normalize => self.geometry(fun, num, a, b),
@@ -411,7 +412,7 @@ impl Lowering<'_> {
         })
     }
 
-    fn as_word(&mut self, id: Id) -> Id {
+    pub(super) fn as_word(&mut self, id: Id) -> Id {
         if self.program.num(id) == Num::U32 { id } else { self.op(Num::U32, Op::Bits(id)) }
     }
 

@@ -9,9 +9,11 @@
 //! it. Memory for code is written before it becomes executable, and never both.
 
 mod access;
+mod atomic;
 mod code;
 mod counted;
 mod dynamic;
+mod element;
 mod expression;
 mod flow;
 mod helpers;
@@ -19,14 +21,18 @@ mod image;
 mod ir;
 mod lower;
 mod math;
+mod narrow;
 mod near;
 mod ops;
 mod plan;
 mod rows;
 mod shape;
+mod subgroup;
 mod texture;
 mod tidy;
 mod told;
+mod values;
+mod workspace;
 
 use std::{
     ops::Range,
@@ -41,16 +47,16 @@ use naga::Span;
 
 use super::{
     Lanes,
-    binding::{Binding, Launch, Outcome, TextureBinding, TextureDimension},
+    binding::{Launch, Outcome},
     group_at,
     number::Num,
     reflect::Globals,
-    texel::TexelFormat,
     watch::Recorder,
 };
-use code::{Context, Plane, Scratch, Slot, Variant};
+use code::{Context, Scratch, Variant};
 use ir::Program;
 use told::Watcher;
+use workspace::Workspace;
 
 /// Why there is no machine code.
 pub(super) enum Refused {
@@ -110,18 +116,21 @@ pub(super) fn compile(
     lanes: Lanes,
 ) -> Result<Code, Refused> {
     let observed = lanes == Lanes::Watched;
+    if observed && globals.slots.iter().any(|slot| slot.elements.is_some()) {
+        return Err(Refused::Unsupported("arrays of bindings whose accesses are told"));
+    }
     let program = lower::lower(module, info, entry, globals, observed).map_err(Refused::Unsupported)?;
-    let wide = lanes == Lanes::Four && fits_four_lanes(&program);
+    if observed && program.subgroups {
+        return Err(Refused::Unsupported("subgroups whose accesses are told"));
+    }
+    let wide = program.subgroups || lanes == Lanes::Four && fits_four_lanes(&program);
     let main = compile_variant(&program, globals.slots.len(), if wide { 4 } else { 1 }, false)?;
     Ok(Code { program, globals: globals.clone(), main, edge: OnceLock::new() })
 }
 
-/// Whether neighbours in x fill whole quads, and all values have a form for four lanes.
+/// Whether neighbours in x fill whole quads.
 fn fits_four_lanes(program: &Program) -> bool {
-    let narrow = |num: Num| num == Num::Bool || num.bytes() == 4;
     program.workgroup_size[0].is_multiple_of(4)
-        && program.ids.iter().all(|info| narrow(info.num))
-        && program.vars.iter().all(|num| narrow(*num))
 }
 
 fn compile_variant(program: &Program, slots: usize, lanes: u32, partial: bool) -> Result<Compiled, Refused> {
@@ -190,14 +199,6 @@ fn assemble(variant: &Variant<'_>) -> Result<(JITModule, Entry), &'static str> {
     Ok((module, unsafe { std::mem::transmute::<*const u8, Entry>(entry) }))
 }
 
-/// Memory that one thread needs while it runs workgroups.
-struct Workspace {
-    slots: Vec<Slot>,
-    shared: Vec<u128>,
-    scratch: Vec<u128>,
-    immediates: Vec<u8>,
-}
-
 impl Code {
     pub(super) fn workgroup_size(&self) -> [u32; 3] {
         self.program.workgroup_size
@@ -207,39 +208,25 @@ impl Code {
         &self.globals
     }
 
+    /// Bytes, at most 4.
+    pub(super) fn smallest_scalar(&self) -> u32 {
+        let program = &self.program;
+        let nums = program.ids.iter().map(|info| info.num).chain(program.vars.iter().copied());
+        let sizes = nums.filter(|num| *num != Num::Bool).map(Num::bytes);
+        sizes.min().unwrap_or(4).min(4)
+    }
+
     fn edge(&self) -> Result<&Compiled, &'static str> {
         let compiled = self.edge.get_or_init(|| {
-            compile_variant(&self.program, self.globals.slots.len(), 1, true).map_err(|refused| match refused
-            {
-                Refused::Unsupported(feature) => feature,
-                Refused::Barrier(_) => "a barrier in control flow that is not uniform",
+            let lanes = if self.program.subgroups { 4 } else { 1 };
+            compile_variant(&self.program, self.globals.slots.len(), lanes, true).map_err(|refused| {
+                match refused {
+                    Refused::Unsupported(feature) => feature,
+                    Refused::Barrier(_) => "a barrier in control flow that is not uniform",
+                }
             })
         });
         compiled.as_ref().map_err(|feature| *feature)
-    }
-
-    fn workspace(&self, launch: &Launch<'_>) -> Workspace {
-        let slot = |(binding, tail): (&Binding, &Option<(u32, u32)>)| {
-            let buffer = match binding {
-                Binding::Buffer(buffer) => buffer,
-                Binding::Texture(texture) => return texture_slot(texture),
-                Binding::Sampler(_) => return no_slot(),
-            };
-            let (offset, stride) =
-                tail.map_or((0, 1), |(offset, stride)| (u64::from(offset), u64::from(stride)));
-            let count = (buffer.len.saturating_sub(offset) / stride).min(u32::MAX.into()) as u32;
-            let whole_quads = count.saturating_sub(3);
-            Slot { pointer: buffer.ptr, count, whole_quads, plane: Plane::default() }
-        };
-        let mut immediates = vec![0; self.program.immediate_bytes as usize];
-        let given = immediates.len().min(launch.immediates.len());
-        immediates[..given].copy_from_slice(&launch.immediates[..given]);
-        Workspace {
-            slots: launch.bindings.iter().zip(&self.globals.tails).map(slot).collect(),
-            shared: vec![0; self.program.shared_bytes.div_ceil(16) as usize],
-            scratch: Vec::new(),
-            immediates,
-        }
     }
 
     /// Runs workgroups one after the other.
@@ -259,7 +246,7 @@ impl Code {
             return Outcome::Failed("code that tells what it does and a recorder belong together".into());
         }
         let mut watcher = recorder.map(|recorder| Watcher::new(recorder, &self.program));
-        let mut workspace = self.workspace(launch);
+        let mut workspace = Workspace::new(&self.program, &self.globals, launch);
         let mut context = self.context(launch, &mut workspace);
         context.group = group_at(launch.grid, groups.start);
         for group in groups {
@@ -301,7 +288,6 @@ impl Code {
     fn context(&self, launch: &Launch<'_>, workspace: &mut Workspace) -> Context {
         Context {
             slots: workspace.slots.as_ptr(),
-            objects: launch.bindings.as_ptr(),
             shared: workspace.shared.as_mut_ptr().cast(),
             scratch: workspace.scratch.as_mut_ptr().cast(),
             immediates: workspace.immediates.as_ptr(),
@@ -320,28 +306,6 @@ impl Code {
         launch.threads.is_none_or(|threads| {
             (0..3).all(|i| (u64::from(group[i]) + 1) * u64::from(size[i]) <= u64::from(threads[i]))
         })
-    }
-}
-
-fn no_slot() -> Slot {
-    Slot { pointer: std::ptr::null_mut(), count: 0, whole_quads: 0, plane: Plane::default() }
-}
-
-/// What machine code knows of a texture; nothing if its texels are left to Rust.
-fn texture_slot(texture: &TextureBinding) -> Slot {
-    let format = match texture.format {
-        TexelFormat::Rgba8Unorm => code::plane::RGBA8_UNORM,
-        TexelFormat::Rgba32Float => code::plane::RGBA32_FLOAT,
-        TexelFormat::R32Float => code::plane::R32_FLOAT,
-        _ => 0,
-    };
-    match texture.levels.first() {
-        Some(level) if texture.dimension == TextureDimension::D2 && level.depth_or_layers > 0 => {
-            let plane =
-                Plane { row_pitch: level.row_pitch, width: level.width, height: level.height, format };
-            Slot { pointer: level.ptr, plane, ..no_slot() }
-        }
-        _ => no_slot(),
     }
 }
 

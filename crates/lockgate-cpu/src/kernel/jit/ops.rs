@@ -14,6 +14,7 @@ use super::{
     code::{Emitter, Val, context, scalar_type, vector_type},
     helpers,
     ir::{Binary, Builtin, Id, Op, Unary},
+    narrow::{is_wide, register_num},
     rows::Tuple,
     shape::Shape,
 };
@@ -34,7 +35,7 @@ impl Emitter<'_, '_> {
 
     /// One lane, as a scalar.
     pub(super) fn lane(&mut self, vector: Value, num: Num, lane: u8) -> Value {
-        if num == Num::F32 {
+        if register_num(num) == Num::F32 {
             return self.b.ins().extractlane(vector, lane);
         }
         // Two lanes at a time, which are taken apart where there are more execution units.
@@ -61,6 +62,8 @@ impl Emitter<'_, '_> {
             Val::Vector(value) => value,
             Val::Scalar(value) => self.spread(num, value),
             Val::Linear(value) => self.rising(value),
+            // Values of 64 bits are asked for lane by lane.
+            Val::Each(values) => values[0],
         }
     }
 
@@ -94,24 +97,43 @@ impl Emitter<'_, '_> {
     pub(super) fn op(&mut self, id: Id, op: &Op) -> Val {
         let num = self.program.num(id);
         match (self.shapes.ids[id.at()], *op) {
-            (_, Op::Get(var)) => {
-                let value = self.b.use_var(self.vars[var.at()]);
-                if self.shapes.vars[var.at()].is_scalar() { Val::Scalar(value) } else { Val::Vector(value) }
+            (_, Op::Get(var)) => self.read_home(self.vars[var.at()], self.shapes.vars[var.at()]),
+            (Shape::Varying, Op::Builtin(builtin)) => {
+                let lanes = [0, 1, 2, 3].map(|lane| match builtin {
+                    Builtin::GlobalId(axis) => self.global_id_of(axis, lane),
+                    Builtin::LocalId(axis) => self.local_id_of(axis, lane),
+                    builtin => self.builtin(builtin),
+                });
+                Val::Vector(self.gather_lanes(num, lanes))
             }
             (shape, Op::Builtin(builtin)) => {
                 let value = self.builtin(builtin);
                 if shape == Shape::Linear { Val::Linear(value) } else { Val::Scalar(value) }
             }
+            (Shape::Varying, Op::LengthAt(slot, index)) => {
+                let lanes = [0, 1, 2, 3].map(|lane| {
+                    let index = self.lane_of(index, lane);
+                    self.element(slot, index).count
+                });
+                Val::Vector(self.gather_lanes(num, lanes))
+            }
             (_, Op::Length(slot)) => Val::Scalar(self.slots[slot as usize].count),
+            (_, Op::LengthAt(slot, index)) => {
+                let index = self.scalar(index);
+                Val::Scalar(self.element(slot, index).count)
+            }
             (shape @ (Shape::Group | Shape::Quad | Shape::Linear), _) => {
                 let operands: Vec<Value> = op.operands().map(|id| self.scalar(id)).collect();
                 let value = self.scalar_op(num, op, &operands);
                 if shape == Shape::Linear { Val::Linear(value) } else { Val::Scalar(value) }
             }
-            (Shape::Varying, _) => Val::Vector(match self.rows.of(id) {
-                Some((lane, Some(ops))) => self.row_op(num, &ops, lane),
+            (Shape::Varying, _) => match self.rows.of(id) {
+                Some((lane, Some(ops))) => Val::Vector(self.row_op(num, &ops, lane)),
+                _ if is_wide(num) || op.operands().any(|id| is_wide(self.program.num(id))) => {
+                    self.each_lane(num, op)
+                }
                 _ => self.vector_op(num, op),
-            }),
+            },
         }
     }
 
@@ -152,10 +174,13 @@ impl Emitter<'_, '_> {
         match builtin {
             Builtin::GlobalId(axis) => self.global_id(axis),
             Builtin::LocalId(axis) => self.local_id(axis),
-            Builtin::LocalIndex => match self.first {
-                Some(first) => first,
-                None => self.int(0),
-            },
+            Builtin::LocalIndex => self.local_index(),
+            Builtin::SubgroupId => {
+                let index = self.local_index();
+                self.b.ins().ushr_imm_s(index, 2)
+            }
+            // Rises from lane to lane.
+            Builtin::SubgroupLane => self.int(0),
             Builtin::GroupId(axis) => self.field(context!(group) + 4 * axis as i32),
             Builtin::GridSize(axis) => self.field(context!(grid) + 4 * axis as i32),
         }
@@ -168,20 +193,41 @@ impl Emitter<'_, '_> {
     /// Computes on one lane.
     fn scalar_op(&mut self, num: Num, op: &Op, v: &[Value]) -> Value {
         let from = self.operand_num(op);
-        match *op {
+        let value = match *op {
             Op::Unary(op, _) => self.scalar_unary(num, op, v[0]),
             Op::Binary(op, ..) => self.scalar_binary(from, op, v[0], v[1]),
             Op::Select(..) => self.b.ins().select(v[0], v[1], v[2]),
             Op::Fma(..) => self.b.ins().fma(v[0], v[1], v[2]),
             Op::Convert(_) => self.convert(from, num, v[0]),
-            Op::Bits(_) => self.cast(scalar_type(num), v[0]),
-            Op::Call(fun, ..) => self.call(fun, num, v[0], v[1]),
-            Op::Builtin(_) | Op::Get(_) | Op::Length(_) => v[0],
+            Op::Bits(_) => self.bits_as(from, num, v[0]),
+            Op::Call(fun, ..) => self.call(fun, from, num, (v[0], v[1])),
+            Op::Builtin(_) | Op::Get(_) | Op::Length(_) | Op::LengthAt(..) => v[0],
+        };
+        self.finish(num, op, value)
+    }
+
+    /// The bits of a value as those of another type of the same size.
+    fn bits_as(&mut self, from: Num, to: Num, a: Value) -> Value {
+        match (from, to) {
+            (Num::F16, Num::F16) => a,
+            (Num::F16, _) => {
+                let bits = self.narrow_half(a);
+                self.cut(to, bits)
+            }
+            (_, Num::F16) => self.widen_half(a),
+            (Num::I16 | Num::U16, _) => self.cut(to, a),
+            _ => {
+                let vector = self.b.func.dfg.value_type(a).is_vector();
+                self.cast(if vector { vector_type(to) } else { scalar_type(to) }, a)
+            }
         }
     }
 
     fn scalar_unary(&mut self, num: Num, op: Unary, a: Value) -> Value {
         let float = num.is_float();
+        if matches!(num, Num::I16 | Num::U16) {
+            return self.short_unary(num, op, a);
+        }
         match op {
             Unary::Negate if float => self.b.ins().fneg(a),
             Unary::Negate => self.b.ins().ineg(a),
@@ -201,7 +247,25 @@ impl Emitter<'_, '_> {
         }
     }
 
-    fn scalar_binary(&mut self, num: Num, op: Binary, a: Value, b: Value) -> Value {
+    /// The same on 16 bits of 32; the result is cut later.
+    fn short_unary(&mut self, num: Num, op: Unary, a: Value) -> Value {
+        let bits = match op {
+            Unary::LeadingZeros | Unary::Ones => self.cut(Num::U16, a),
+            Unary::TrailingZeros => self.b.ins().bor_imm_s(a, 1 << 16),
+            _ => a,
+        };
+        let value = self.scalar_unary(Num::I32, op, bits);
+        match op {
+            Unary::LeadingZeros => self.b.ins().iadd_imm_s(value, -16),
+            Unary::Reverse => {
+                let high = self.b.ins().ushr_imm_s(value, 16);
+                self.cut(num, high)
+            }
+            _ => value,
+        }
+    }
+
+    pub(super) fn scalar_binary(&mut self, num: Num, op: Binary, a: Value, b: Value) -> Value {
         if num.is_float() {
             return match float_compare(op) {
                 Some(condition) => self.b.ins().fcmp(condition, a, b),
@@ -211,6 +275,8 @@ impl Emitter<'_, '_> {
         if let Some(condition) = int_compare(op, num.is_signed()) {
             return self.b.ins().icmp(condition, a, b);
         }
+        let shift = matches!(op, Binary::ShiftLeft | Binary::ShiftRight);
+        let b = if shift && num.bytes() == 2 { self.b.ins().band_imm_s(b, 15) } else { b };
         match op {
             Binary::Divide | Binary::Remainder => self.divide(num, op, a, b),
             Binary::ShiftLeft => self.b.ins().ishl(a, b),
@@ -277,8 +343,13 @@ impl Emitter<'_, '_> {
 
     fn convert(&mut self, from: Num, to: Num, a: Value) -> Value {
         let ty = scalar_type(to);
+        if from.is_float() && to.bytes() == 2 && !to.is_float() {
+            return self.saturate_short(from, to, a);
+        }
+        let (from, to) = (register_num(from), register_num(to));
         let b = self.b.ins();
         match (from, to) {
+            _ if from == to => a,
             (Num::Bool, Num::F32 | Num::F64) => {
                 let wide = b.uextend(types::I32, a);
                 self.b.ins().fcvt_from_sint(ty, wide)
@@ -305,15 +376,49 @@ impl Emitter<'_, '_> {
         }
     }
 
+    /// A float as an integer of 16 bits.
+    fn saturate_short(&mut self, from: Num, to: Num, a: Value) -> Value {
+        let (wide, low, high) = match to {
+            Num::I16 => (Num::I32, i64::from(i16::MIN), i64::from(i16::MAX)),
+            _ => (Num::I32, 0, i64::from(u16::MAX)),
+        };
+        let value = self.convert(from, wide, a);
+        let (low, high) = (self.int(low as u32), self.int(high as u32));
+        let value = self.b.ins().smax(value, low);
+        self.b.ins().smin(value, high)
+    }
+
     /// Calls a helper on the bits of one lane.
-    fn call(&mut self, fun: MathFunction, num: Num, a: Value, b: Value) -> Value {
-        let Some(function) = helpers::any_scalar(fun, num) else { return a };
+    fn call(&mut self, fun: MathFunction, from: Num, num: Num, (a, b): (Value, Value)) -> Value {
+        if from == Num::F64 {
+            return self.call_wide(fun, num, a, b);
+        }
+        let Some(function) = helpers::any_scalar(fun, register_num(num)) else { return a };
         let (a, b) = (self.cast(types::I32, a), self.cast(types::I32, b));
-        let result = self.call_helper(function as *const () as usize, &[types::I32; 2], true, &[a, b]);
+        let parameters = [types::I32; 2];
+        let result = self.call_helper(function as *const () as usize, &parameters, true, &[a, b]);
         match result {
             Some(result) => self.cast(scalar_type(num), result),
             None => a,
         }
+    }
+
+    /// The same for 64 bits: the function's number, and where the result goes.
+    fn call_wide(&mut self, fun: MathFunction, num: Num, a: Value, b: Value) -> Value {
+        use cranelift_codegen::ir::{StackSlotData, StackSlotKind};
+        let slot = self.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, 8, 3));
+        let address = self.b.ins().stack_addr(types::I64, slot, 0);
+        let a = self.cast(types::I64, a);
+        let second = if self.b.func.dfg.value_type(b) == types::I32 {
+            self.b.ins().uextend(types::I64, b)
+        } else {
+            self.cast(types::I64, b)
+        };
+        let function = helpers::wide(fun, num);
+        let parameters = [types::I64; 3];
+        self.call_helper(function as *const () as usize, &parameters, false, &[a, second, address]);
+        let address = self.b.ins().stack_addr(types::I64, slot, 0);
+        self.b.ins().load(scalar_type(num), super::code::flags(), address, 0)
     }
 
     /// Calls a function of this process.
@@ -337,24 +442,28 @@ impl Emitter<'_, '_> {
     }
 
     /// Computes on four lanes.
-    fn vector_op(&mut self, num: Num, op: &Op) -> Value {
+    fn vector_op(&mut self, num: Num, op: &Op) -> Val {
         let from = self.operand_num(op);
-        match *op {
+        Val::Vector(match *op {
             Op::Binary(Binary::ShiftLeft | Binary::ShiftRight, _, b)
                 if matches!(self.get(b), Val::Vector(_)) =>
             {
-                self.each_lane(num, op)
+                return self.each_lane(num, op);
             }
             Op::Binary(shift @ (Binary::ShiftLeft | Binary::ShiftRight), a, b) => {
                 let (a, b) = (self.vector(a), self.scalar(b));
-                self.scalar_binary(from, shift, a, b)
+                let value = self.scalar_binary(from, shift, a, b);
+                self.finish(num, op, value)
             }
-            Op::Binary(Binary::Divide | Binary::Remainder, ..) if !from.is_float() => self.each_lane(num, op),
+            Op::Binary(Binary::Divide | Binary::Remainder, ..) if !from.is_float() => {
+                return self.each_lane(num, op);
+            }
             Op::Unary(Unary::LeadingZeros | Unary::TrailingZeros | Unary::Ones | Unary::Reverse, _)
             | Op::Call(..)
             | Op::Builtin(_)
             | Op::Get(_)
-            | Op::Length(_) => self.each_lane(num, op),
+            | Op::Length(_)
+            | Op::LengthAt(..) => return self.each_lane(num, op),
             Op::Select(c, a, b) if matches!(self.get(c), Val::Scalar(_)) => {
                 let (c, a, b) = (self.scalar(c), self.vector(a), self.vector(b));
                 self.b.ins().select(c, a, b)
@@ -363,26 +472,27 @@ impl Emitter<'_, '_> {
                 let operands: Vec<Value> = op.operands().map(|id| self.vector(id)).collect();
                 self.componentwise(num, op, &operands)
             }
-        }
+        })
     }
 
     /// Computes on whole registers with one instruction for all of a register, whatever its parts are.
     fn componentwise(&mut self, num: Num, op: &Op, v: &[Value]) -> Value {
         let from = self.operand_num(op);
-        match *op {
+        let value = match *op {
             Op::Binary(op, ..) => self.vector_binary(from, op, v[0], v[1]),
             Op::Unary(Unary::Not, _) => self.b.ins().bnot(v[0]),
             Op::Unary(op, _) => self.scalar_unary(num, op, v[0]),
             Op::Select(..) => self.choose(v[0], v[1], v[2]),
             Op::Fma(..) => self.b.ins().fma(v[0], v[1], v[2]),
             Op::Convert(_) => self.vector_convert(from, num, v[0]),
-            Op::Bits(_) => self.cast(vector_type(num), v[0]),
-            Op::Call(..) | Op::Builtin(_) | Op::Get(_) | Op::Length(_) => v[0],
-        }
+            Op::Bits(_) => self.bits_as(from, num, v[0]),
+            Op::Call(..) | Op::Builtin(_) | Op::Get(_) | Op::Length(_) | Op::LengthAt(..) => v[0],
+        };
+        self.finish(num, op, value)
     }
 
-    fn vector_binary(&mut self, num: Num, op: Binary, a: Value, b: Value) -> Value {
-        if num == Num::F32 {
+    pub(super) fn vector_binary(&mut self, num: Num, op: Binary, a: Value, b: Value) -> Value {
+        if register_num(num) == Num::F32 {
             return match (float_compare(op), op) {
                 (Some(condition), _) => {
                     let mask = self.b.ins().fcmp(condition, a, b);
@@ -406,6 +516,14 @@ impl Emitter<'_, '_> {
     }
 
     fn vector_convert(&mut self, from: Num, to: Num, a: Value) -> Value {
+        if from.is_float() && matches!(to, Num::I16 | Num::U16) {
+            let lanes = [0, 1, 2, 3].map(|lane| {
+                let value = self.lane(a, from, lane);
+                self.saturate_short(from, to, value)
+            });
+            return self.gather_lanes(to, lanes);
+        }
+        let (from, to) = (register_num(from), register_num(to));
         let zero = |this: &mut Self, num: Num| {
             let zero = this.constant(num, 0);
             this.b.ins().splat(vector_type(num), zero)
@@ -437,13 +555,13 @@ impl Emitter<'_, '_> {
     }
 
     /// Computes on one lane after the other.
-    fn each_lane(&mut self, num: Num, op: &Op) -> Value {
+    fn each_lane(&mut self, num: Num, op: &Op) -> Val {
         let operands: Vec<Id> = op.operands().collect();
         let lanes = [0, 1, 2, 3].map(|lane| {
             let values: Vec<Value> = operands.iter().map(|id| self.lane_of(*id, lane)).collect();
             self.scalar_op(num, op, &values)
         });
-        self.gather_lanes(num, lanes)
+        self.gather_any(num, lanes)
     }
 
     /// What a value is in one lane.
@@ -452,6 +570,7 @@ impl Emitter<'_, '_> {
             Val::Scalar(value) => value,
             Val::Linear(value) => self.b.ins().iadd_imm_s(value, i64::from(lane)),
             Val::Vector(value) => self.lane(value, self.program.num(id), lane),
+            Val::Each(values) => values[usize::from(lane)],
         }
     }
 }

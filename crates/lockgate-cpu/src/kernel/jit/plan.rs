@@ -6,7 +6,7 @@
 //! uniform control flow are computed once for the workgroup.
 
 use super::{
-    ir::{Id, ImageOp, Label, Op, Program, Stmt, Var},
+    ir::{Id, Label, Op, Program, Stmt, Var},
     lower::Refusal,
     shape::{Shape, Shapes},
 };
@@ -163,7 +163,7 @@ impl Planner<'_> {
         let pure = match stmt {
             Stmt::Let(_, Op::Get(var)) => self.group_vars[var.at()],
             Stmt::Let(..) | Stmt::Load { .. } => true,
-            Stmt::Image { op, .. } => matches!(op, ImageOp::Size | ImageOp::Levels | ImageOp::Layers),
+            Stmt::Image { op, .. } => op.is_query(),
             _ => false,
         };
         available && group && pure

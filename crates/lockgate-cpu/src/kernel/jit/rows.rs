@@ -121,8 +121,8 @@ pub(super) fn find(program: &Program, shapes: &Shapes) -> Rows {
 
 /// The values of leaves that are the four components of a vector.
 pub(super) fn tuple(leaves: &[(u32, Id)]) -> Option<Tuple> {
-    let [(start, a), (_, b), (_, c), (end, d)] = *leaves else { return None };
-    (end == start + 12).then_some([a, b, c, d])
+    let [(start, a), (second, b), (third, c), (last, d)] = *leaves else { return None };
+    ([second, third, last] == [start + 4, start + 8, start + 12]).then_some([a, b, c, d])
 }
 
 /// The texel that a store to a texture takes.
@@ -223,8 +223,8 @@ impl Finder<'_> {
 
     fn uniform_type(&self, tuple: Tuple) -> bool {
         let num = self.program.num(tuple[0]);
-        tuple.iter().all(|id| self.program.num(*id) == num && self.shapes.ids[id.at()] == Shape::Varying)
-            && (0..4).all(|i| !tuple[..i].contains(&tuple[i]))
+        let varies = |id: &Id| self.program.num(*id) == num && self.shapes.ids[id.at()] == Shape::Varying;
+        is_plain(num) && tuple.iter().all(varies) && (0..4).all(|i| !tuple[..i].contains(&tuple[i]))
     }
 
     /// Finds how a new group is computed; false if its members differ.
@@ -334,9 +334,17 @@ fn same_kind(a: &Op, b: &Op) -> bool {
     }
 }
 
+/// Whether it is the same in registers as in memory.
+fn is_plain(num: Num) -> bool {
+    matches!(num, Num::Bool | Num::I32 | Num::U32 | Num::F32)
+}
+
 /// Whether one instruction works on all components, without taking them apart.
 fn componentwise(op: &Op, num: Option<Num>) -> bool {
     let float = num == Some(Num::F32);
+    if !num.is_some_and(is_plain) {
+        return false;
+    }
     match op {
         Op::Binary(Binary::Divide, ..) => float,
         Op::Binary(Binary::Remainder | Binary::ShiftLeft | Binary::ShiftRight, ..) => false,
@@ -344,6 +352,6 @@ fn componentwise(op: &Op, num: Option<Num>) -> bool {
             !matches!(op, Unary::LeadingZeros | Unary::TrailingZeros | Unary::Ones | Unary::Reverse)
         }
         Op::Binary(..) | Op::Select(..) | Op::Fma(..) | Op::Convert(_) | Op::Bits(_) => true,
-        Op::Builtin(_) | Op::Call(..) | Op::Get(_) | Op::Length(_) => false,
+        Op::Builtin(_) | Op::Call(..) | Op::Get(_) | Op::Length(_) | Op::LengthAt(..) => false,
     }
 }

@@ -8,7 +8,7 @@
 use naga::Span;
 
 use super::super::number::Num;
-use super::ir::{Binary, Builtin, Id, ImageOp, Memory, Op, Place, Program, Stmt, Var};
+use super::ir::{Binary, Builtin, Id, Memory, Op, Place, Program, Stmt, SubgroupOp, Var};
 
 /// How a value differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -185,10 +185,17 @@ impl Walk<'_> {
                 into.iter().for_each(|(_, id)| self.set(*id, shape));
             }
             Stmt::Atomic { old, .. } => self.set(*old, self.private()),
-            Stmt::Image { fields, results, op, .. } => {
-                let query = matches!(op, ImageOp::Size | ImageOp::Levels | ImageOp::Layers);
-                let shape = self.joined(fields.iter().map(|(_, id)| *id));
-                let shape = if query { shape } else { shape.max(Quad) };
+            Stmt::Subgroup { op, result, .. } => {
+                let shape = match op {
+                    SubgroupOp::Ballot | SubgroupOp::Reduce(_) => Quad,
+                    SubgroupOp::Shuffle(index) if self.shape(*index).is_scalar() => Quad,
+                    SubgroupOp::Scan { .. } | SubgroupOp::Shuffle(_) => self.private(),
+                };
+                self.set(*result, shape);
+            }
+            Stmt::Image { results, op, .. } => {
+                let shape = self.joined(stmt.uses());
+                let shape = if op.is_query() { shape } else { shape.max(Quad) };
                 results.iter().for_each(|id| self.set(*id, shape));
             }
             Stmt::If { condition, accept, reject } => {
@@ -237,7 +244,7 @@ impl Walk<'_> {
             Op::Builtin(builtin) => self.builtin(builtin),
             Op::Get(var) => self.shapes.vars[var.at()],
             Op::Length(_) => Group,
-            Op::Bits(a) => self.shape(a),
+            Op::Bits(a) if self.shape(a) == Linear && matches!(num, Num::I32 | Num::U32) => Linear,
             Op::Convert(a) if self.shape(a) == Linear && matches!(num, Num::I32 | Num::U32) => Linear,
             Op::Binary(Binary::Add, a, b) => match (self.shape(a), self.shape(b)) {
                 (Linear, other) | (other, Linear) if other.is_scalar() => Linear,
@@ -254,17 +261,31 @@ impl Walk<'_> {
         let linear = if self.lanes == 1 { Quad } else { Linear };
         match builtin {
             Builtin::GroupId(_) | Builtin::GridSize(_) => Group,
-            Builtin::GlobalId(0) | Builtin::LocalId(0) | Builtin::LocalIndex => linear,
+            Builtin::SubgroupId => Quad,
+            Builtin::LocalIndex | Builtin::SubgroupLane => linear,
+            Builtin::LocalId(axis) | Builtin::GlobalId(axis) if self.mixes_rows(axis) => Varying,
+            Builtin::GlobalId(0) | Builtin::LocalId(0) => linear,
             Builtin::LocalId(axis) if self.program.workgroup_size[axis] == 1 => Group,
             Builtin::GlobalId(axis) if self.program.workgroup_size[axis] == 1 => Group,
             Builtin::GlobalId(_) | Builtin::LocalId(_) => Quad,
         }
     }
 
+    /// Whether lanes that run at once differ in a coordinate otherwise than by rising.
+    fn mixes_rows(&self, axis: usize) -> bool {
+        let [x, y, z] = self.program.workgroup_size;
+        let rows = self.lanes == 4 && !x.is_multiple_of(4) && (y > 1 || z > 1);
+        rows && self.program.workgroup_size[axis] > 1
+    }
+
     fn load(&self, place: &Place) -> Shape {
-        let shape = self.joined(place.indices.iter().map(|index| index.id));
+        let indices = place.indices.iter().map(|index| index.id);
+        let shape = self.joined(indices.chain(place.memory.element()));
         match place.memory {
-            Memory::Slot { readonly: true, .. } | Memory::Immediates | Memory::Constants => shape,
+            Memory::Slot { readonly: true, .. }
+            | Memory::Element { readonly: true, .. }
+            | Memory::Immediates
+            | Memory::Constants => shape,
             Memory::Array(_) => self.private(),
             _ => shape.max(Quad),
         }

@@ -4,18 +4,18 @@ use naga::{Expression, Handle, ImageClass, ImageQuery, SampleLevel, ScalarKind, 
 
 use super::{
     super::number::Num,
-    helpers::field,
-    ir::{Binary, Id, ImageOp, Op, Stmt},
+    helpers::{atomic_number, field},
+    ir::{Binary, Id, ImageOp, Op, Resource, Stmt},
     lower::{Lowered, Lowering, Refusal},
 };
 
 type Fields = Vec<(usize, Id)>;
 
 impl Lowering<'_> {
-    fn resource(&mut self, handle: Handle<Expression>) -> Result<u32, Refusal> {
+    fn resource(&mut self, handle: Handle<Expression>) -> Result<Resource, Refusal> {
         match self.value(handle)? {
-            Lowered::Resource(slot) => Ok(slot),
-            _ => Err("an array of bindings"),
+            Lowered::Resource(resource) => Ok(resource),
+            _ => Err("a value where a texture or sampler is needed"),
         }
     }
 
@@ -37,15 +37,15 @@ impl Lowering<'_> {
     fn image_call(
         &mut self,
         op: ImageOp,
-        image: u32,
-        sampler: Option<u32>,
+        texture: Resource,
+        sampler: Option<Resource>,
         fields: Fields,
         num: Num,
         count: usize,
     ) -> Vec<Id> {
         let results: Vec<Id> = (0..count).map(|_| self.new_id(num)).collect();
-        let site = self.texel_site(op, image);
-        self.emit(Stmt::Image { op, slot: image, sampler, fields, results: results.clone(), site });
+        let site = self.texel_site(op, texture.slot);
+        self.emit(Stmt::Image { op, texture, sampler, fields, results: results.clone(), site });
         results
     }
 
@@ -65,6 +65,26 @@ impl Lowering<'_> {
             fields.push((field::VALUE + i, id));
         }
         self.image_call(ImageOp::Store, slot, None, fields, Num::U32, 0);
+        Ok(())
+    }
+
+    pub(super) fn image_atomic(
+        &mut self,
+        image: Handle<Expression>,
+        coordinate: Handle<Expression>,
+        array_index: Option<Handle<Expression>>,
+        (fun, value): (naga::AtomicFunction, Handle<Expression>),
+    ) -> Result<(), Refusal> {
+        let num = self.num(value)?;
+        if num.bytes() != 4 {
+            return Err("texels of 64 bits");
+        }
+        let texture = self.resource(image)?;
+        let mut fields = self.texel(coordinate, array_index)?;
+        fields.push((field::VALUE, self.scalar(value)?));
+        let number = atomic_number(fun, num).ok_or("this atomic operation on a texture")?;
+        fields.push((field::COMPONENT, self.constant(Num::U32, number.into())));
+        self.image_call(ImageOp::Atomic, texture, None, fields, Num::U32, 0);
         Ok(())
     }
 
@@ -127,9 +147,6 @@ impl Lowering<'_> {
         else {
             return Err("this texture expression");
         };
-        if clamp_to_edge {
-            return Err("textureSampleBaseClampToEdge");
-        }
         let class = self.inner(image)?;
         if let TypeInner::Image { class: ImageClass::Sampled { kind, .. }, .. } = class
             && *kind != ScalarKind::Float
@@ -151,6 +168,7 @@ impl Lowering<'_> {
             (Some(_), Some(_)) => ImageOp::GatherCompare,
             (Some(_), None) => ImageOp::Gather,
             (None, Some(_)) => ImageOp::SampleCompare,
+            (None, None) if clamp_to_edge => ImageOp::SampleClamped,
             (None, None) => ImageOp::Sample,
         };
         match level {

@@ -59,18 +59,19 @@ impl<'a> Watcher<'a> {
             return self.recorder.touch_at((own, kind, space), lane, first, bytes, looks);
         }
         for offset in (0..bytes).step_by(PIECE as usize) {
+            let piece = PIECE.min(bytes - offset);
             // SAFETY: machine code stores there next, which `Kernel::run` has the caller's promise for.
-            let old = unsafe { memory::load(address.wrapping_add(offset as usize), PIECE) };
+            let old = unsafe { memory::load(address.wrapping_add(offset as usize), piece) };
             // SAFETY: as many bytes lie in the frame of the caller.
-            let new = unsafe { memory::load(image.wrapping_add(offset as usize), PIECE) };
-            self.recorder.touch_at((own, kind, space), lane, first + u64::from(offset), PIECE, old != new);
+            let new = unsafe { memory::load(image.wrapping_add(offset as usize), piece) };
+            self.recorder.touch_at((own, kind, space), lane, first + u64::from(offset), piece, old != new);
         }
     }
 }
 
 /// Whether an operation on a texture touches texels.
 fn touches(op: ImageOp) -> bool {
-    !matches!(op, ImageOp::Size | ImageOp::Levels | ImageOp::Layers)
+    !op.is_query()
 }
 
 impl Watcher<'_> {
@@ -97,7 +98,7 @@ impl Watcher<'_> {
         for (level, texel) in texels {
             match sample::texel_address(texture, level, texel) {
                 Some(address) => {
-                    let changed = site.kind == ObservedKind::Write;
+                    let changed = site.kind != ObservedKind::Read;
                     self.recorder.touch(&at, address as u64, texture.format.bytes(), changed);
                 }
                 None => {
@@ -155,7 +156,8 @@ impl Lowering<'_> {
             }
             Memory::Shared => (Space::Workgroup, self.shared_name(place.offset)),
             Memory::Array(array) => (Space::Invocation, self.array_names.get(&array).cloned()),
-            Memory::Immediates | Memory::Constants => return place,
+            // Kernels with arrays of bindings are told by the interpreter.
+            Memory::Element { .. } | Memory::Immediates | Memory::Constants => return place,
         };
         let variable = variable.unwrap_or_default();
         self.program.sites.push(Site { span, kind, space, variable });
@@ -167,7 +169,11 @@ impl Lowering<'_> {
         if !self.program.observed || !touches(op) {
             return None;
         }
-        let kind = if op == ImageOp::Store { ObservedKind::Write } else { ObservedKind::Read };
+        let kind = match op {
+            ImageOp::Store => ObservedKind::Write,
+            ImageOp::Atomic => ObservedKind::Atomic,
+            _ => ObservedKind::Read,
+        };
         let variable = self.globals.slots.get(slot as usize).map(|slot| slot.name.clone());
         let (span, space, variable) = (self.at, Space::Slot(slot), variable.unwrap_or_default());
         self.program.sites.push(Site { span, kind, space, variable });
@@ -273,11 +279,12 @@ impl Emitter<'_, '_> {
         let image = if stores {
             let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
             let slot = self.b.create_sized_stack_slot(data);
+            let image = self.b.ins().stack_addr(types::I64, slot, 0);
             for (offset, id, _) in chunk {
                 let value = self.scalar(*id);
-                self.b.ins().stack_store(types::I64, value, slot, (offset - first.0) as i32);
+                self.write_scalar(self.program.num(*id), value, (image, (offset - first.0) as i32));
             }
-            self.b.ins().stack_addr(types::I64, slot, 0)
+            image
         } else {
             self.b.ins().iconst(types::I64, 0)
         };

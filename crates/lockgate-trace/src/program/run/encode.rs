@@ -3,7 +3,7 @@
 use super::{Machine, stand_in};
 use crate::diagnostic::Diagnostic;
 use crate::program::file::{
-    Action, At, Command, CommandBuffer, Dispatch, Grid, Item, Pass, PassItem, Step, Target,
+    Action, At, Bound, Command, CommandBuffer, Dispatch, Grid, Item, Pass, PassItem, Step, Target,
 };
 use lockgate_runtime::{
     ArgumentTable, BlitCommandEncoder, ComputeCommandEncoder, ComputePassDescriptor, ComputePipeline,
@@ -167,7 +167,7 @@ impl Machine<'_> {
         let pipeline = self.kernel(command, dispatch)?;
         let table = self.device.new_argument_table();
         for bound in &dispatch.bindings {
-            self.bind(command, (bound.group, bound.binding), &bound.to, &table)?;
+            self.bind(command, bound, &table)?;
         }
         encoder.set_compute_pipeline(&pipeline);
         encoder.set_argument_table(&table);
@@ -225,24 +225,30 @@ impl Machine<'_> {
         })
     }
 
-    fn bind(
-        &self,
-        command: &Command,
-        key: (u32, u32),
-        target: &Target,
-        table: &ArgumentTable,
-    ) -> Result<(), Diagnostic> {
-        match target {
+    fn bind(&self, command: &Command, bound: &Bound, table: &ArgumentTable) -> Result<(), Diagnostic> {
+        let key = (bound.group, bound.binding);
+        match &bound.to {
             Target::Buffer(id, range) => {
-                table.set_buffer_range(key, &self.buffer(*id, command)?, range.clone())
+                let buffer = self.buffer(*id, command)?;
+                match bound.element {
+                    Some(element) => table.set_buffer_range_element(key, element, &buffer, range.clone()),
+                    None => table.set_buffer_range(key, &buffer, range.clone()),
+                }
             }
             Target::Texture { texture, levels, slices } => {
                 let at = At { texture: *texture, origin: Default::default() };
                 let texture = self.texture(&at, command)?;
                 let view = texture.new_view(texture.pixel_format(), *levels, *slices);
-                table.set_texture(key, &view.map_err(|error| self.failure(&command.span, &error))?);
+                let view = view.map_err(|error| self.failure(&command.span, &error))?;
+                match bound.element {
+                    Some(element) => table.set_texture_element(key, element, &view),
+                    None => table.set_texture(key, &view),
+                }
             }
-            Target::Sampler(index) => table.set_sampler(key, &self.samplers[*index]),
+            Target::Sampler(index) => match bound.element {
+                Some(element) => table.set_sampler_element(key, element, &self.samplers[*index]),
+                None => table.set_sampler(key, &self.samplers[*index]),
+            },
         }
         Ok(())
     }
