@@ -4,56 +4,16 @@
 //! A block fenced as `kdl` must have exactly the hazards that it expects. One fenced as `kdl misuse` must be
 //! told that it misuses something, one fenced as `kdl error` must be refused. Where the device can run a program, it runs in several orders.
 
+mod chapters;
+
+use chapters::{Case, all_cases, every_case, parse};
 use lockgate_cpu::{CpuBackend, CpuDescriptor, Order};
 use lockgate_runtime::{Device, DeviceDescriptor};
-use lockgate_sync::{Actor, VertexKind};
+use lockgate_sync::{Actor, Publishes, ResourceId, VertexKind};
 use lockgate_testsuite::oracle::{Oracle, OracleGap};
 use lockgate_trace::{NoFiles, ProgramFile};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-struct Case {
-    name: String,
-    text: String,
-    misuse: bool,
-    refused: bool,
-}
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec")
-}
-
-/// The programs of a chapter, each named by the headings above it.
-fn cases(chapter: &Path) -> Vec<Case> {
-    let text = std::fs::read_to_string(chapter).unwrap();
-    let file = chapter.file_stem().unwrap().to_string_lossy().into_owned();
-    let mut heading = String::new();
-    let mut cases: Vec<Case> = Vec::new();
-    let mut open: Option<Case> = None;
-    for (number, line) in text.lines().enumerate() {
-        match (&mut open, line.strip_prefix("```")) {
-            (Some(_), Some(_)) => cases.extend(open.take()),
-            (Some(case), None) => case.text.push_str(&format!("{line}\n")),
-            (None, Some(info)) if info.starts_with("kdl") => {
-                let name = format!("{file}:{} {heading}", number + 1);
-                open = Some(Case {
-                    name,
-                    text: String::new(),
-                    misuse: info.contains("misuse"),
-                    refused: info.contains("error"),
-                });
-            }
-            _ => {
-                if let Some(title) = line.strip_prefix("## ") {
-                    heading = title.to_owned();
-                }
-            }
-        }
-    }
-    assert!(open.is_none(), "{file}: a block is not closed");
-    cases
-}
 
 #[test]
 fn every_program_parses() {
@@ -69,27 +29,6 @@ fn every_program_parses() {
         })
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// The programs that parse.
-fn all_cases() -> Vec<Case> {
-    every_case().into_iter().filter(|case| !case.refused).collect()
-}
-
-fn every_case() -> Vec<Case> {
-    let mut chapters: Vec<PathBuf> =
-        std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    chapters.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
-    chapters.sort();
-    chapters.iter().flat_map(|chapter| cases(chapter)).collect()
-}
-
-fn parse(case: &Case) -> ProgramFile {
-    ProgramFile::parse(&case.name, &case.text, &NoFiles).unwrap_or_else(|errors| {
-        let list: Vec<String> =
-            errors.0.iter().map(|error| format!("{error} {:?}", error.labels())).collect();
-        panic!("{}:\n{}", case.name, list.join("\n"));
-    })
 }
 
 #[test]
@@ -138,6 +77,11 @@ fn the_oracle_agrees_with_the_engine() {
                 };
                 let orders = run.graph.orders(from, to);
                 assert_eq!(orders, oracle.ordered(a, b), "{}: {earlier:?} {later:?}", case.name);
+                // Of a barrier that publishes some resources the laws know; here all or none is enough.
+                let shows = run.graph.shows(from, to, |edge| edge.publishes != Publishes::Nothing);
+                let published = |resource| oracle.published(a, b, ResourceId(resource as u32));
+                let published = (0..program.resources.len()).any(published);
+                assert_eq!(shows, published, "{}: {earlier:?} {later:?}", case.name);
             }
         }
     }
