@@ -80,6 +80,7 @@ fn main() -> std::io::Result<()> {
                     Recorder::new(launch.grid, [64, 1, 1], Vec::new(), 4).with_quiet(vec![true, false]);
                 // SAFETY: as above.
                 drop(unsafe { kernel.watch(&launch, groups.clone(), &mut recorder) });
+                recorder.finish();
             }))
         };
         let slow = watch(Engine::Interpreter, Lanes::One, 2).unwrap_or(f64::NAN);

@@ -145,7 +145,8 @@ impl Dispatch {
     /// Tells the log what it did, once it has ended.
     pub(crate) fn tell(&self, log: &Log) {
         let Some(recorder) = &self.recorder else { return };
-        let recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        recorder.finish();
         log.dispatched(&self.work, &self.pipeline, &recorder, !self.failed.load(Ordering::Relaxed));
     }
 

@@ -284,7 +284,7 @@ impl Code {
             context.shared = workspace.shared.as_mut_ptr().cast();
             context.scratch = workspace.scratch.as_mut_ptr().cast();
             if let Some(watcher) = &mut watcher {
-                watcher.begin_group(group, &context);
+                watcher.begin_group(group, &mut context);
                 context.watcher = (&raw mut *watcher).cast();
             }
             // SAFETY: the code reads and writes what `context` points to within the sizes that it was compiled for: the
@@ -308,6 +308,8 @@ impl Code {
             constants: self.program.constants.as_ptr(),
             stop: launch.stop.as_ptr().cast(),
             watcher: std::ptr::null_mut(),
+            open: std::ptr::null_mut(),
+            first_invocation: [0; 3],
             group: [0; 3],
             grid: launch.grid,
             threads: launch.threads.unwrap_or([u32::MAX; 3]),
