@@ -17,6 +17,7 @@ mod flow;
 mod helpers;
 mod image;
 mod ir;
+mod kept;
 mod lower;
 mod math;
 mod near;
@@ -33,7 +34,7 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError, atomic::Ordering},
 };
 
-use cranelift_codegen::{ir::AbiParam, ir::types, settings, settings::Configurable};
+use cranelift_codegen::{ir::AbiParam, ir::types, isa::OwnedTargetIsa, settings, settings::Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module as _, default_libcall_names};
@@ -154,8 +155,8 @@ fn compile_variant(program: &Program, slots: usize, lanes: u32, partial: bool) -
     Ok(Compiled { entry, scratch_bytes, module: Mutex::new(Some(module)) })
 }
 
-/// Makes machine code of a variant.
-fn assemble(variant: &Variant<'_>) -> Result<(JITModule, Entry), &'static str> {
+/// The machine that everything is compiled for.
+fn isa() -> Result<OwnedTargetIsa, &'static str> {
     let mut flags = settings::builder();
     let options = [
         ("opt_level", "speed"),
@@ -167,7 +168,12 @@ fn assemble(variant: &Variant<'_>) -> Result<(JITModule, Entry), &'static str> {
         flags.set(name, value).map_err(|_| "this version of Cranelift")?;
     }
     let isa = cranelift_native::builder().map_err(|_| "this processor")?;
-    let isa = isa.finish(settings::Flags::new(flags)).map_err(|_| "this processor")?;
+    isa.finish(settings::Flags::new(flags)).map_err(|_| "this processor")
+}
+
+/// Makes machine code of a variant.
+fn assemble(variant: &Variant<'_>) -> Result<(JITModule, Entry), &'static str> {
+    let isa = isa()?;
     if isa.pointer_bits() != 64 {
         return Err("a processor without 64-bit addresses");
     }

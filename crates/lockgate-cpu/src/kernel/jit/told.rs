@@ -6,8 +6,9 @@
 //! `tests/observe.rs` against the interpreter's record.
 
 use cranelift_codegen::ir::{
-    Block, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, Value, condcodes::IntCC, types,
+    Block, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, Type, Value, condcodes::IntCC, types,
 };
+use cranelift_codegen::isa::CallConv;
 use lockgate_runtime::ObservedKind;
 use naga::{AddressSpace, Span};
 
@@ -20,28 +21,90 @@ use super::{
     code::{Context, Emitter, NONE, context, flags},
     helpers::{ImageCall, field, sample_point},
     ir::{Id, ImageOp, Memory, Place, Program, Site, Told},
+    kept,
     lower::{Lowered, Lowering},
 };
 
 /// What a place does right now, for machine code to go on with.
+///
+/// Where only bytes matter, machine code knows `start` and `reach`. In a run it knows the `key` of the next access and
+/// how far apart keys are: a key is an address and an invocation in one number, so that one comparison is enough.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Open {
-    /// The first byte; of a run, where invocation 0 would be.
+    /// The key of the next access.
+    key: u64,
+    step: u64,
+    /// The address of the first access.
     start: u64,
-    /// The byte behind the last; of a run, the next invocation, counted from 1. 0: nothing is open.
-    end: u64,
-    /// Bytes from invocation to invocation.
+    /// The furthest access, from `start`.
+    reach: u64,
+    /// The key of the first access.
+    first_key: u64,
     stride: u64,
-    /// Whether stores change what was there.
-    changed: u64,
+    changed: bool,
     first: u32,
+    /// Of one access. 0: nothing is open.
     bytes: u32,
     epoch: u32,
 }
 
-/// Nothing that an address or an invocation goes on with.
-const CLOSED: Open = Open { start: u64::MAX, end: 0, stride: 0, changed: 0, first: 0, bytes: 0, epoch: 0 };
+/// Nothing that machine code goes on with.
+const CLOSED: Open = Open {
+    key: 2,
+    step: 0,
+    start: u64::MAX,
+    reach: 0,
+    first_key: 2,
+    stride: 0,
+    changed: false,
+    first: 0,
+    bytes: 0,
+    epoch: 0,
+};
+
+/// What a key counts for each invocation. It is odd, and its multiples keep so far apart that no two keys of one launch
+/// are the same, unless it has some 2^28 invocations and luck.
+const APART: u64 = 0x9e37_79b9_7f4a_7c15;
+/// The bits of a key that say which of a store's words change.
+const CHANGED_SHIFT: u32 = 62;
+/// A key that no run has: of an access out of range.
+const NO_KEY: u64 = 1;
+
+fn key(address: u64, invocation: u32, changed: bool) -> u64 {
+    address
+        .wrapping_add(u64::from(invocation).wrapping_mul(APART))
+        .wrapping_add(u64::from(changed) << CHANGED_SHIFT)
+}
+
+impl Open {
+    /// How many accesses a run has: how often `step` leads from the first key to the next one.
+    fn count(&self) -> u32 {
+        // Newton's inverse of an odd number: each round doubles the bits that are right.
+        let inverse = (0..6).fold(self.step, |inverse, _| {
+            inverse.wrapping_mul(2u64.wrapping_sub(self.step.wrapping_mul(inverse)))
+        });
+        self.key.wrapping_sub(self.first_key).wrapping_mul(inverse) as u32
+    }
+
+    /// A run of one access.
+    fn run(address: u64, invocation: u32, changed: bool, (bytes, stride): (u32, u64), epoch: u32) -> Open {
+        let (first_key, step) = (key(address, invocation, changed), stride.wrapping_add(APART));
+        let key = first_key.wrapping_add(step);
+        Open {
+            key,
+            step,
+            start: address,
+            reach: 0,
+            first_key,
+            stride,
+            changed,
+            first: invocation,
+            bytes,
+            epoch,
+        }
+    }
+}
 
 /// What machine code calls with.
 pub(super) struct Watcher<'a> {
@@ -100,7 +163,7 @@ impl<'a> Watcher<'a> {
         let still = matches!(space, Space::Slot(slot) if self.recorder.is_still(slot));
         if told == Told::Bytes && still {
             self.close_bytes(number);
-            self.open[number as usize] = Open { start: first, end: first + u64::from(bytes), ..CLOSED };
+            self.open[number as usize] = Open { start: first, bytes, ..CLOSED };
         } else if kind != ObservedKind::Write {
             if told == Told::Run {
                 return self.go_on(number, lane, address, (bytes, false));
@@ -132,30 +195,20 @@ impl<'a> Watcher<'a> {
     fn go_on(&mut self, number: u32, lane: u32, address: *mut u8, (bytes, changed): (u32, bool)) {
         let invocation = self.recorder.first_invocation() + lane;
         let address = address as u64;
-        let Open { start, end, stride, first, changed: before, .. } = self.open[number as usize];
-        let origin = |stride: u64| address.wrapping_sub(stride.wrapping_mul(invocation.into()));
-        if end == u64::from(invocation) && first + 1 == invocation && before == u64::from(changed) {
-            // The second of a run says how far they are apart.
-            let step = address.wrapping_sub(start.wrapping_add(stride.wrapping_mul(first.into())));
-            if step <= u64::from(u32::MAX) {
-                let open = &mut self.open[number as usize];
-                (open.start, open.end, open.stride) = (origin(step), end + 1, step);
-                return;
-            }
+        let open = self.open[number as usize];
+        let second = open.bytes != 0 && open.count() == 1 && open.first + 1 == invocation;
+        // The second of a run says how far they are apart.
+        let stride = address.wrapping_sub(open.start);
+        if second && open.changed == changed && stride <= u64::from(u32::MAX) && stride.is_multiple_of(2) {
+            let run = Open::run(open.start, open.first, changed, (bytes, stride), open.epoch);
+            self.open[number as usize] = Open { key: run.key.wrapping_add(run.step), ..run };
+            return;
         }
         self.close_run(number);
         // What comes is most likely as far apart as what was before.
-        let stride = if stride == 0 { u64::from(bytes) } else { stride };
+        let stride = if open.stride == 0 { u64::from(bytes) } else { open.stride };
         let epoch = self.recorder.epoch(self.sites[number as usize].space);
-        self.open[number as usize] = Open {
-            start: origin(stride),
-            end: u64::from(invocation) + 1,
-            stride,
-            changed: changed.into(),
-            first: invocation,
-            bytes,
-            epoch,
-        };
+        self.open[number as usize] = Open::run(address, invocation, changed, (bytes, stride), epoch);
         self.relieve();
     }
 
@@ -180,26 +233,25 @@ impl<'a> Watcher<'a> {
 
     fn close_bytes(&mut self, number: u32) {
         let open = std::mem::replace(&mut self.open[number as usize], CLOSED);
-        if let Some(own) = self.numbers[number as usize].filter(|_| open.end != 0) {
-            self.recorder.add_bytes(own, open.start, open.end - open.start);
+        if let Some(own) = self.numbers[number as usize].filter(|_| open.bytes != 0) {
+            self.recorder.add_bytes(own, open.start, open.reach + u64::from(open.bytes));
         }
     }
 
     fn close_run(&mut self, number: u32) {
         let open = self.open[number as usize];
         self.open[number as usize] = Open { stride: open.stride, ..CLOSED };
-        let Some(site) = self.numbers[number as usize].filter(|_| open.end != 0) else { return };
+        let Some(site) = self.numbers[number as usize].filter(|_| open.bytes != 0) else { return };
         let shared = if self.sites[number as usize].space == Space::Workgroup { self.shared } else { 0 };
-        let Open { stride, first, bytes, epoch, .. } = open;
-        let start = open.start.wrapping_add(stride.wrapping_mul(first.into())).wrapping_sub(shared);
-        let count = open.end as u32 - first;
+        let Open { changed, stride, first, bytes, epoch, .. } = open;
+        let (start, count) = (open.start - shared, open.count());
         if stride == u64::from(bytes) {
             self.recorder.add_bytes(site, start, stride * u64::from(count));
         } else {
             let each = |number: u32| start + stride * u64::from(number);
             (0..count).for_each(|number| self.recorder.add_bytes(site, each(number), bytes.into()));
         }
-        let (changed, stride) = (open.changed != 0, stride as u32);
+        let stride = stride as u32;
         self.recorder.add_run(Run { site, changed, epoch, first, count, start, stride, bytes });
     }
 
@@ -264,7 +316,7 @@ fn at<'s>(site: &Site, lane: u32, variable: &'s dyn Fn() -> String) -> At<'s> {
     At { span: site.span, kind: site.kind, space: site.space, variable, lane }
 }
 
-extern "C" fn touched(
+pub(super) extern "C" fn touched(
     watcher: *mut Watcher<'_>,
     site: u32,
     lane: u32,
@@ -277,7 +329,7 @@ extern "C" fn touched(
     watcher.touched(site, lane, address, bytes, image);
 }
 
-extern "C" fn beyond(watcher: *mut Watcher<'_>, site: u32, lane: u32, index: u32, count: u32) {
+pub(super) extern "C" fn beyond(watcher: *mut Watcher<'_>, site: u32, lane: u32, index: u32, count: u32) {
     // SAFETY: as in `touched`.
     let watcher = unsafe { &mut *watcher };
     if let Some(site) = watcher.sites.get(site as usize) {
@@ -347,6 +399,15 @@ impl Lowering<'_> {
     }
 }
 
+/// Where the indices of a place lead, and the first of them that is out of range with what it had to be below.
+struct Led {
+    address: Value,
+    /// Whether all are in range; nothing if there are none.
+    inside: Option<Value>,
+    index: Value,
+    count: Value,
+}
+
 impl Emitter<'_, '_> {
     /// Tells what is accessed next: scalars at byte offsets of a place.
     pub(super) fn tell(&mut self, place: &Place, leaves: &[(u32, Id)], stores: bool) {
@@ -355,38 +416,39 @@ impl Emitter<'_, '_> {
         if own && place.indices.is_empty() {
             return;
         }
-        let end = self.b.create_block();
         let lane = match self.first {
             Some(first) => first,
             None => self.int(0),
         };
-        let address = self.tell_indices(place, (site, lane), end);
-        if !own {
-            let scalars = leaves.iter().map(|(offset, id)| (*offset, *id, self.program.num(*id).bytes()));
-            let mut chunks: Vec<Vec<(u32, Id, u32)>> = Vec::new();
-            for scalar in scalars {
-                match chunks.last_mut() {
-                    Some(chunk) if chunk.last().is_some_and(|last| last.0 + last.2 == scalar.0) => {
-                        chunk.push(scalar);
-                    }
-                    _ => chunks.push(vec![scalar]),
+        let scalars = leaves.iter().map(|(offset, id)| (*offset, *id, self.program.num(*id).bytes()));
+        let mut chunks: Vec<Vec<(u32, Id, u32)>> = Vec::new();
+        for scalar in scalars {
+            match chunks.last_mut() {
+                Some(chunk) if chunk.last().is_some_and(|last| last.0 + last.2 == scalar.0) => {
+                    chunk.push(scalar);
                 }
+                _ => chunks.push(vec![scalar]),
             }
+        }
+        let led = self.lead(place);
+        let end = self.b.create_block();
+        let words = chunks.first().is_some_and(|chunk| chunk.iter().all(|(_, _, bytes)| *bytes == PIECE));
+        if let ([chunk], true) = (&*chunks, words) {
+            self.go_on(place, (site, lane), &led, (chunk, stores), end);
+        }
+        self.tell_beyond(&led, (site, lane), end);
+        if !own {
             for (number, chunk) in chunks.iter().enumerate() {
-                let words = chunk.iter().all(|(_, _, bytes)| *bytes == PIECE);
-                let known = number == 0 && words;
-                let told = if known { self.program.sites[site as usize].told } else { Told::Call };
-                let site = if known { site } else { site | ASIDE };
-                self.tell_chunk(place, (site, lane, told), address, chunk, stores);
+                let site = if number == 0 && chunks.len() == 1 && words { site } else { site | ASIDE };
+                self.tell_chunk(place, (site, lane), led.address, chunk, stores);
             }
         }
         self.b.ins().jump(end, NONE);
         self.start(end);
     }
 
-    /// The address that the indices lead to; where one is out of range, that is told and the code goes on at
-    /// `after`.
-    fn tell_indices(&mut self, place: &Place, (site, lane): (u32, Value), after: Block) -> Value {
+    /// Where the indices of a place lead.
+    fn lead(&mut self, place: &Place) -> Led {
         let mut address = self.base(place.memory);
         let zero = self.int(0);
         let (mut inside, mut index, mut count) = (None, zero, zero);
@@ -402,46 +464,38 @@ impl Emitter<'_, '_> {
                 Some(inside) => self.b.ins().band(inside, in_range),
             });
         }
-        if let Some(inside) = inside {
-            let [within, outside] = [(); 2].map(|()| self.b.create_block());
-            self.b.ins().brif(inside, within, NONE, outside, NONE);
-            self.b.set_cold_block(outside);
-            self.start(outside);
-            let (watcher, site) = (self.field(context!(watcher)), self.int(site));
-            let types = [types::I64, types::I32, types::I32, types::I32, types::I32];
-            self.call_helper(
-                beyond as *const () as usize,
-                &types,
-                false,
-                &[watcher, site, lane, index, count],
-            );
-            self.b.ins().jump(after, NONE);
-            self.start(within);
+        Led { address, inside, index, count }
+    }
+
+    /// Where an index is out of range, tells that and goes on at `after`.
+    fn tell_beyond(&mut self, led: &Led, (site, lane): (u32, Value), after: Block) {
+        let Some(inside) = led.inside else { return };
+        let [within, outside] = [(); 2].map(|()| self.b.create_block());
+        self.b.ins().brif(inside, within, NONE, outside, NONE);
+        self.b.set_cold_block(outside);
+        self.start(outside);
+        let (watcher, site) = (self.field(context!(watcher)), self.int(site));
+        let types = [types::I64, types::I32, types::I32, types::I32, types::I32];
+        let arguments = [watcher, site, lane, led.index, led.count];
+        match kept::beyond() {
+            Some(address) => self.call_kept(address, &types, &arguments),
+            None => drop(self.call_helper(beyond as *const () as usize, &types, false, &arguments)),
         }
-        address
+        self.b.ins().jump(after, NONE);
+        self.start(within);
     }
 
     /// Neighbouring scalars, by offset, value and size.
     fn tell_chunk(
         &mut self,
         place: &Place,
-        (site, lane, told): (u32, Value, Told),
+        (site, lane): (u32, Value),
         address: Value,
         chunk: &[(u32, Id, u32)],
         stores: bool,
     ) {
         let (Some(first), Some(last)) = (chunk.first(), chunk.last()) else { return };
         let bytes = last.0 + last.2 - first.0;
-        let address = self.b.ins().iadd_imm_s(address, i64::from(place.offset + first.0));
-        let after = self.b.create_block();
-        match told {
-            Told::Call => {}
-            Told::Bytes => self.go_on_with_bytes(site, address, bytes, after),
-            Told::Run => {
-                let values = if stores { chunk } else { &[] };
-                self.go_on_with_run((site, lane), address, values, after);
-            }
-        }
         let image = if stores {
             let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
             let slot = self.b.create_sized_stack_slot(data);
@@ -453,81 +507,115 @@ impl Emitter<'_, '_> {
         } else {
             self.b.ins().iconst(types::I64, 0)
         };
+        let address = self.b.ins().iadd_imm_s(address, i64::from(place.offset + first.0));
         let (watcher, site, bytes) = (self.field(context!(watcher)), self.int(site), self.int(bytes));
         let types = [types::I64, types::I32, types::I32, types::I64, types::I32, types::I64];
         let arguments = [watcher, site, lane, address, bytes, image];
-        self.call_helper(touched as *const () as usize, &types, false, &arguments);
-        self.b.ins().jump(after, NONE);
-        self.start(after);
+        match kept::touched() {
+            Some(address) => self.call_kept(address, &types, &arguments),
+            None => drop(self.call_helper(touched as *const () as usize, &types, false, &arguments)),
+        }
     }
 
-    /// The address of a site's [`Open`].
-    fn open(&mut self, site: u32) -> Value {
+    /// Calls what leaves all registers as they are.
+    fn call_kept(&mut self, address: usize, parameters: &[Type], arguments: &[Value]) {
+        let signature = self.b.import_signature(kept::signature(parameters, CallConv::PreserveAll));
+        let address = self.b.ins().iconst(types::I64, address as i64);
+        self.b.ins().call_indirect(signature, address, arguments);
+    }
+
+    /// Goes to `after` if an access goes on with what its site does; the code behind this is cold then.
+    fn go_on(
+        &mut self,
+        place: &Place,
+        (site, lane): (u32, Value),
+        led: &Led,
+        (chunk, stores): (&[(u32, Id, u32)], bool),
+        after: Block,
+    ) {
+        let (Some(first), told) = (chunk.first(), self.program.sites[site as usize].told) else { return };
+        let address = self.b.ins().iadd_imm_s(led.address, i64::from(place.offset + first.0));
         let all = self.field(context!(open));
-        self.b.ins().iadd_imm_s(all, i64::from(site) * size_of::<Open>() as i64)
-    }
-
-    /// Goes to `after` if the bytes are inside those of the site or right behind them.
-    fn go_on_with_bytes(&mut self, site: u32, address: Value, bytes: u32, after: Block) {
-        let (start_at, end_at) =
-            (std::mem::offset_of!(Open, start) as i32, std::mem::offset_of!(Open, end) as i32);
-        let open = self.open(site);
-        let start = self.b.ins().load(types::I64, flags(), open, start_at);
-        let end = self.b.ins().load(types::I64, flags(), open, end_at);
-        let past = self.b.ins().iadd_imm_s(address, i64::from(bytes));
-        let [other, next, call] = [(); 3].map(|()| self.b.create_block());
-        let from = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, address, start);
-        let to = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, past, end);
-        let inside = self.b.ins().band(from, to);
-        self.b.ins().brif(inside, after, NONE, other, NONE);
-        self.start(other);
-        let follows = self.b.ins().icmp(IntCC::Equal, address, end);
-        self.b.ins().brif(follows, next, NONE, call, NONE);
+        let open = self.b.ins().iadd_imm_s(all, i64::from(site) * size_of::<Open>() as i64);
+        let call = match told {
+            Told::Call => return,
+            Told::Bytes => {
+                let bytes = chunk.len() as u32 * PIECE;
+                self.go_on_with_bytes(open, address, (bytes, led.inside), after)
+            }
+            Told::Run => {
+                let values = if stores { chunk } else { &[] };
+                self.go_on_with_run(open, lane, address, (values, led.inside), after)
+            }
+        };
         self.b.set_cold_block(call);
-        self.start(next);
-        self.b.ins().store(flags(), past, open, end_at);
-        self.b.ins().jump(after, NONE);
         self.start(call);
     }
 
-    /// Goes to `after` if the invocation goes on with the run of the site. `values` are words that are stored.
+    /// Goes to `after` if the bytes are among those of the site or right behind them. Returns where to go on otherwise.
+    fn go_on_with_bytes(
+        &mut self,
+        open: Value,
+        address: Value,
+        (bytes, inside): (u32, Option<Value>),
+        after: Block,
+    ) -> Block {
+        let reach_at = std::mem::offset_of!(Open, reach) as i32;
+        let start = self.b.ins().load(types::I64, flags(), open, std::mem::offset_of!(Open, start) as i32);
+        let mut offset = self.b.ins().isub(address, start);
+        if let Some(inside) = inside {
+            let far = self.b.ins().iconst(types::I64, i64::MIN);
+            offset = self.b.ins().select(inside, offset, far);
+        }
+        let reach = self.b.ins().load(types::I64, flags(), open, reach_at);
+        let [other, next, call] = [(); 3].map(|()| self.b.create_block());
+        let known = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, offset, reach);
+        self.b.ins().brif(known, after, NONE, other, NONE);
+        self.start(other);
+        let behind = self.b.ins().iadd_imm_s(reach, i64::from(bytes));
+        let follows = self.b.ins().icmp(IntCC::Equal, offset, behind);
+        self.b.ins().brif(follows, next, NONE, call, NONE);
+        self.start(next);
+        self.b.ins().store(flags(), offset, open, reach_at);
+        self.b.ins().jump(after, NONE);
+        call
+    }
+
+    /// Goes to `after` if the invocation goes on with the run of the site. `values` are words that are stored. Returns
+    /// where to go on otherwise.
     fn go_on_with_run(
         &mut self,
-        (site, lane): (u32, Value),
+        open: Value,
+        lane: Value,
         address: Value,
-        values: &[(u32, Id, u32)],
+        (values, inside): (&[(u32, Id, u32)], Option<Value>),
         after: Block,
-    ) {
-        let open = self.open(site);
-        let field =
-            |emitter: &mut Self, at: usize| emitter.b.ins().load(types::I64, flags(), open, at as i32);
-        let [start, end, stride] = [
-            std::mem::offset_of!(Open, start),
-            std::mem::offset_of!(Open, end),
-            std::mem::offset_of!(Open, stride),
-        ]
-        .map(|at| field(self, at));
+    ) -> Block {
         let group = self.field(context!(first_invocation));
         let invocation = self.b.ins().iadd(group, lane);
         let invocation = self.b.ins().uextend(types::I64, invocation);
-        let offset = self.b.ins().imul(invocation, stride);
-        let origin = self.b.ins().isub(address, offset);
-        let elsewhere = self.b.ins().bxor(origin, start);
-        let another = self.b.ins().bxor(invocation, end);
-        let mut differs = self.b.ins().bor(elsewhere, another);
+        let apart = self.b.ins().iconst(types::I64, APART as i64);
+        let apart = self.b.ins().imul(invocation, apart);
+        let mut key = self.b.ins().iadd(address, apart);
         if let Some(changes) = self.changes(address, values) {
-            let changed = field(self, std::mem::offset_of!(Open, changed));
-            let unlike = self.b.ins().bxor(changed, changes);
-            differs = self.b.ins().bor(differs, unlike);
+            let changes = self.b.ins().ishl_imm_u(changes, i64::from(CHANGED_SHIFT));
+            key = self.b.ins().iadd(key, changes);
         }
+        if let Some(inside) = inside {
+            let none = self.b.ins().iconst(types::I64, NO_KEY as i64);
+            key = self.b.ins().select(inside, key, none);
+        }
+        let key_at = std::mem::offset_of!(Open, key) as i32;
+        let expected = self.b.ins().load(types::I64, flags(), open, key_at);
+        let same = self.b.ins().icmp(IntCC::Equal, key, expected);
         let [next, call] = [(); 2].map(|()| self.b.create_block());
-        self.b.ins().brif(differs, call, NONE, next, NONE);
-        self.b.set_cold_block(call);
+        self.b.ins().brif(same, next, NONE, call, NONE);
         self.start(next);
-        let more = self.b.ins().iadd_imm_s(invocation, 1);
-        self.b.ins().store(flags(), more, open, std::mem::offset_of!(Open, end) as i32);
+        let step = self.b.ins().load(types::I64, flags(), open, std::mem::offset_of!(Open, step) as i32);
+        let following = self.b.ins().iadd(key, step);
+        self.b.ins().store(flags(), following, open, key_at);
         self.b.ins().jump(after, NONE);
-        self.start(call);
+        call
     }
 
     /// 1 if stores change all words, 0 if they change none, and something else otherwise; nothing without stores.
