@@ -99,13 +99,16 @@ impl Gate {
     /// Adds an edge to what later works wait for.
     pub(crate) fn wait(&mut self, edge: Option<Edge>, out: &mut Output) {
         let Some(edge) = edge else { return };
-        if self.waits.iter().any(|wait| wait.stands_for(&edge)) {
-            return;
+        for wait in self.waits.iter_mut().filter(|wait| wait.from == edge.from) {
+            if wait.stands_for(&edge) {
+                return;
+            }
+            if edge.stands_for(wait) {
+                *wait = edge;
+                return;
+            }
         }
-        match self.waits.iter().position(|wait| edge.stands_for(wait)) {
-            Some(at) => self.waits[at] = edge,
-            None => self.waits.push(edge),
-        }
+        self.waits.push(edge);
         if self.waits.len() > LOOSE_VERTICES_MAX {
             let join = out.vertex(VertexKind::Join, |list| list.extend_from_slice(&self.waits));
             self.waits.clear();

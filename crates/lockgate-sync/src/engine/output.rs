@@ -51,18 +51,19 @@ fn unique(edges: &mut Vec<Edge>, start: usize) {
         return;
     }
     let mut kept = start;
-    for at in start..edges.len() {
+    'edges: for at in start..edges.len() {
         let edge = edges[at];
-        if edges[start..kept].iter().any(|other| other.stands_for(&edge)) {
-            continue;
-        }
-        match (start..kept).find(|other| edge.stands_for(&edges[*other])) {
-            Some(other) => edges[other] = edge,
-            None => {
-                edges[kept] = edge;
-                kept += 1;
+        for other in edges[start..kept].iter_mut().filter(|other| other.from == edge.from) {
+            if other.stands_for(&edge) {
+                continue 'edges;
+            }
+            if edge.stands_for(other) {
+                *other = edge;
+                continue 'edges;
             }
         }
+        edges[kept] = edge;
+        kept += 1;
     }
     edges.truncate(kept);
 }
