@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Enough for all outcomes of the programs below.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 250;
 
 struct Scene {
     device: Device,
