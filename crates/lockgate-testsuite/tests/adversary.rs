@@ -12,7 +12,7 @@ use lockgate_trace::{NoFiles, ProgramFile};
 use std::time::Duration;
 
 /// Seeds on which a clean program has to have its one outcome.
-const CLEAN: u64 = 24;
+const CLEAN: u64 = 16;
 /// Seeds within which a hazard has to show.
 const BUDGET: u64 = 400;
 
