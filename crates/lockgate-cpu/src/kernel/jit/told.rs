@@ -47,6 +47,7 @@ pub(super) struct Open {
     /// Of one access. 0: nothing is open.
     bytes: u32,
     epoch: u32,
+    stretch: u32,
 }
 
 /// Nothing that machine code goes on with.
@@ -61,6 +62,7 @@ const CLOSED: Open = Open {
     first: 0,
     bytes: 0,
     epoch: 0,
+    stretch: 0,
 };
 
 /// What a key counts for each invocation. It is odd, and its multiples keep so far apart that no two keys of one launch
@@ -88,7 +90,13 @@ impl Open {
     }
 
     /// A run of one access.
-    fn run(address: u64, invocation: u32, changed: bool, (bytes, stride): (u32, u64), epoch: u32) -> Open {
+    fn run(
+        address: u64,
+        invocation: u32,
+        changed: bool,
+        (bytes, stride): (u32, u64),
+        (epoch, stretch): (u32, u32),
+    ) -> Open {
         let (first_key, step) = (key(address, invocation, changed), stride.wrapping_add(APART));
         let key = first_key.wrapping_add(step);
         Open {
@@ -102,6 +110,7 @@ impl Open {
             first: invocation,
             bytes,
             epoch,
+            stretch,
         }
     }
 }
@@ -200,14 +209,14 @@ impl<'a> Watcher<'a> {
         // The second of a run says how far they are apart.
         let stride = address.wrapping_sub(open.start);
         if second && open.changed == changed && stride <= u64::from(u32::MAX) && stride.is_multiple_of(2) {
-            let run = Open::run(open.start, open.first, changed, (bytes, stride), open.epoch);
+            let run = Open::run(open.start, open.first, changed, (bytes, stride), (open.epoch, open.stretch));
             self.open[number as usize] = Open { key: run.key.wrapping_add(run.step), ..run };
             return;
         }
         self.close_run(number);
         // What comes is most likely as far apart as what was before.
         let stride = if open.stride == 0 { u64::from(bytes) } else { open.stride };
-        let epoch = self.recorder.epoch(self.sites[number as usize].space);
+        let epoch = (self.recorder.epoch(self.sites[number as usize].space), self.recorder.stretch());
         self.open[number as usize] = Open::run(address, invocation, changed, (bytes, stride), epoch);
         self.relieve();
     }
@@ -243,7 +252,7 @@ impl<'a> Watcher<'a> {
         self.open[number as usize] = Open { stride: open.stride, ..CLOSED };
         let Some(site) = self.numbers[number as usize].filter(|_| open.bytes != 0) else { return };
         let shared = if self.sites[number as usize].space == Space::Workgroup { self.shared } else { 0 };
-        let Open { changed, stride, first, bytes, epoch, .. } = open;
+        let Open { changed, stride, first, bytes, epoch, stretch, .. } = open;
         let (start, count) = (open.start - shared, open.count());
         if stride == u64::from(bytes) {
             self.recorder.add_bytes(site, start, stride * u64::from(count));
@@ -252,7 +261,7 @@ impl<'a> Watcher<'a> {
             (0..count).for_each(|number| self.recorder.add_bytes(site, each(number), bytes.into()));
         }
         let stride = stride as u32;
-        self.recorder.add_run(Run { site, changed, epoch, first, count, start, stride, bytes });
+        self.recorder.add_run(Run { site, changed, epoch, stretch, first, count, start, stride, bytes });
     }
 
     fn barrier(&mut self, flags: naga::Barrier) {

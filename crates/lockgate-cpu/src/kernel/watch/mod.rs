@@ -225,6 +225,7 @@ impl Recorder {
     }
 
     pub(super) fn begin_group(&mut self, group: u64) {
+        self.settle_shared();
         self.group = group as u32;
         self.epochs = [0; 2];
         self.shared.forget();
@@ -232,6 +233,7 @@ impl Recorder {
 
     /// A barrier that all invocations of the workgroup have reached.
     pub(super) fn barrier(&mut self, flags: naga::Barrier) {
+        self.settle_shared();
         let bound = flags.intersects(naga::Barrier::STORAGE | naga::Barrier::TEXTURE);
         self.epochs[0] += u32::from(bound);
         self.epochs[1] += u32::from(flags.contains(naga::Barrier::WORK_GROUP));
@@ -261,8 +263,8 @@ impl Recorder {
             if matches!(space, Space::Slot(slot) if self.is_still(slot)) {
                 return;
             }
-            let (count, start, stride) = (1, address, bytes);
-            return self.add_run(Run { site, changed, epoch, first, count, start, stride, bytes });
+            let (count, start, stride, stretch) = (1, address, bytes, self.stretch());
+            return self.add_run(Run { site, changed, epoch, stretch, first, count, start, stride, bytes });
         }
         let me = Toucher { invocation: first, group, epoch, site };
         self.touch_cells(&me, (kind, space), address, bytes, changed);
@@ -289,6 +291,11 @@ impl Recorder {
     /// Barriers of the workgroup so far that concern a memory.
     pub(super) fn epoch(&self, space: Space) -> u32 {
         self.epochs[usize::from(space == Space::Workgroup)]
+    }
+
+    /// Barriers of the workgroup so far: each counts at least once.
+    pub(super) fn stretch(&self) -> u32 {
+        self.epochs[0] + self.epochs[1]
     }
 
     /// Whether only the bytes that are touched matter: nothing in the launch writes to the slot, and all of it is

@@ -21,8 +21,9 @@ pub(in super::super) struct Run {
     pub(in super::super) site: u16,
     /// As [`Recorder::touch`] takes it.
     pub(in super::super) changed: bool,
-    /// Barriers of the workgroup before.
+    /// Barriers of the workgroup before, that concern this memory, and all.
     pub(in super::super) epoch: u32,
+    pub(in super::super) stretch: u32,
     /// Linear number of the first invocation in the grid, from 1.
     pub(in super::super) first: u32,
     pub(in super::super) count: u32,
@@ -44,8 +45,8 @@ impl Run {
 
     /// Takes in a run that goes on with this one; false if it does not.
     fn extend(&mut self, next: &Run) -> bool {
-        let alike = (self.site, self.changed, self.epoch, self.stride, self.bytes)
-            == (next.site, next.changed, next.epoch, next.stride, next.bytes);
+        let alike = (self.site, self.changed, self.epoch, self.stretch, self.stride, self.bytes)
+            == (next.site, next.changed, next.epoch, next.stretch, next.stride, next.bytes);
         let follows = self.first + self.count == next.first && self.origin() == next.origin();
         if alike && follows {
             self.count += next.count;
@@ -54,10 +55,12 @@ impl Run {
     }
 }
 
-/// The runs of bound memory that were not taken apart.
+/// The runs that were not taken apart.
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     all: Vec<Run>,
+    /// Of workgroup memory, since the last barrier.
+    shared: Vec<Run>,
     /// For each place, its latest run.
     latest: Vec<Option<usize>>,
     /// Runs are taken apart.
@@ -84,8 +87,7 @@ impl Recorder {
     /// Adds a run, whose bytes the place is known to touch.
     pub(in super::super) fn add_run(&mut self, run: Run) {
         match self.sites[usize::from(run.site)].space {
-            // The next barrier or workgroup changes what they mean.
-            Space::Workgroup => self.take_apart(&run),
+            Space::Workgroup => self.runs.shared.push(run),
             _ => self.runs.push(run),
         }
     }
@@ -95,8 +97,17 @@ impl Recorder {
         self.runs.all.len() >= if self.runs.exact { WAITING_MAX } else { RUNS_MAX }
     }
 
+    /// The next barrier or workgroup changes what accesses of workgroup memory mean.
+    pub(super) fn settle_shared(&mut self) {
+        if !self.runs.shared.is_empty() {
+            let runs = std::mem::take(&mut self.runs.shared);
+            self.take_group_apart(&runs);
+        }
+    }
+
     /// All runs of some workgroups are there.
     pub(in super::super) fn end_part(&mut self) {
+        self.settle_shared();
         if self.runs.exact || self.is_overfull() {
             self.take_all_apart();
         }
@@ -119,8 +130,22 @@ impl Recorder {
         }
         // Cells are exact for workgroups that come one after the other.
         pieces.sort_unstable_by_key(|(group, number, _)| (*group, *number));
-        for (_, _, piece) in pieces {
-            self.take_apart(&piece);
+        for group in pieces.chunk_by(|one, other| one.0 == other.0) {
+            let runs: Vec<Run> = group.iter().map(|(_, _, piece)| *piece).collect();
+            self.take_group_apart(&runs);
+        }
+    }
+
+    /// Writes runs of one workgroup into cells, in the order in which machine code has made them: between two barriers,
+    /// one invocation after the other.
+    fn take_group_apart(&mut self, runs: &[Run]) {
+        let mut accesses = Vec::new();
+        for (number, run) in runs.iter().enumerate() {
+            accesses.extend((0..run.count).map(|at| (run.stretch, run.first + at, number, at)));
+        }
+        accesses.sort_unstable();
+        for (_, _, number, at) in accesses {
+            self.take_apart(&runs[number], at);
         }
     }
 
@@ -136,17 +161,15 @@ impl Recorder {
         }
     }
 
-    /// Writes a run of one workgroup into cells.
-    fn take_apart(&mut self, run: &Run) {
+    /// Writes one access of a run into cells.
+    fn take_apart(&mut self, run: &Run, at: u32) {
         let super::Site { kind, space, .. } = self.sites[usize::from(run.site)];
-        let group = (run.first - 1) / self.group_size;
+        let invocation = run.first + at;
+        let group = (invocation - 1) / self.group_size;
         let group = (group * self.group_size + 1, self.group_size);
-        for number in 0..run.count {
-            let invocation = run.first + number;
-            let me = Toucher { invocation, group, epoch: run.epoch, site: run.site };
-            let address = run.start + u64::from(run.stride) * u64::from(number);
-            self.touch_cells(&me, (kind, space), address, run.bytes, run.changed);
-        }
+        let me = Toucher { invocation, group, epoch: run.epoch, site: run.site };
+        let address = run.start + u64::from(run.stride) * u64::from(at);
+        self.touch_cells(&me, (kind, space), address, run.bytes, run.changed);
     }
 
     /// Whether it is obvious that no runs race, and that none reads what nothing has written.
