@@ -106,6 +106,11 @@ pub(crate) struct Run {
     /// which missing orders the run confirms. Only for the CPU device, and slow.
     #[arg(long)]
     pub(crate) watch: bool,
+    /// Runs the program as badly as its synchronization allows, on the CPU device: unordered commands and workgroups
+    /// take turns in small steps, and what is not made visible may be read as it was before. All choices come from
+    /// SEED: the same number gives the same bytes.
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["order", "watch"])]
+    pub(crate) adversary: Option<u64>,
     /// In which order unordered commands run: free, recorded, reversed, or random:SEED.
     #[arg(long, default_value = "free", value_name = "ORDER", value_parser = order)]
     pub(crate) order: Order,

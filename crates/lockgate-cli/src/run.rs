@@ -100,7 +100,11 @@ fn device(arguments: &Run) -> Result<Device, Stop> {
     let checking = Checking::Off;
     let observe = if arguments.watch { Observe::Accesses } else { Observe::Nothing };
     let descriptor = DeviceDescriptor { tracing: true, checking, observe, ..DeviceDescriptor::default() };
-    let device = match (&arguments.order, arguments.device.as_str()) {
+    let (order, option) = match arguments.adversary {
+        Some(seed) => (Order::Adversary(seed), "--adversary"),
+        None => (arguments.order.clone(), "--order"),
+    };
+    let device = match (&order, arguments.device.as_str()) {
         (order, "cpu") => {
             let order = order.clone();
             let backend = CpuBackend::new(&CpuDescriptor { order, ..CpuDescriptor::default() });
@@ -108,7 +112,7 @@ fn device(arguments: &Run) -> Result<Device, Stop> {
         }
         (Order::Free, name) => lockgate::open_device(name, descriptor),
         (_, name) => {
-            return Err(Stop::Other(format!("device `{name}` takes no --order; only `cpu` does")));
+            return Err(Stop::Other(format!("device `{name}` takes no {option}; only `cpu` does")));
         }
     };
     device.map_err(|error| Stop::Other(error.to_string()))

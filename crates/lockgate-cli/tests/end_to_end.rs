@@ -37,6 +37,34 @@ fn a_hazard_ends_with_1() {
 }
 
 #[test]
+fn an_adversary_shows_what_is_not_made_visible() {
+    let program = |visibility: &str, hazard: &str| {
+        format!(
+            "buffer A size=64 tracking=untracked\nbuffer B size=64\nqueue q {{ command-buffer {{ compute-pass p {{\n\
+            fill A value=1; intrapass-barrier visibility={visibility}; copy A to=B }} }} }}\n\
+            expect {{ {hazard}; buffer B {{ starts-with 16843009 16843009 }} }}"
+        )
+    };
+    let weak = program("none", "hazard read-after-write");
+    let folder = Folder::with(&[("weak.kdl", &weak), ("right.kdl", &program("device", "no-hazards"))]);
+    assert_eq!(folder.run(&["run", "weak.kdl", "--order", "recorded"]).0, Some(0));
+    let run = |file: &str, seed: u32| {
+        let (code, out, error) = folder.run(&["run", file, "--adversary", &seed.to_string()]);
+        assert_eq!(error, "");
+        // The timeline is measured; what was found is not.
+        (code, out.lines().filter(|line| line.contains("word")).map(str::to_owned).collect::<Vec<_>>())
+    };
+    let seeds = 0..12;
+    let weak: Vec<_> = seeds.clone().map(|seed| run("weak.kdl", seed)).collect();
+    assert!(
+        weak.iter().any(|(code, said)| *code == Some(1) && said.concat().contains("not 16843009")),
+        "{weak:?}"
+    );
+    assert_eq!(weak, seeds.clone().map(|seed| run("weak.kdl", seed)).collect::<Vec<_>>());
+    assert!(seeds.map(|seed| run("right.kdl", seed)).all(|(code, _)| code == Some(0)));
+}
+
+#[test]
 fn a_mistake_ends_with_2_and_a_caret() {
     let folder = Folder::with(&[("a.kdl", "bufer A size=64\nfence f after=1\n")]);
     let (code, out, error) = folder.run(&["run", "a.kdl"]);
@@ -73,6 +101,14 @@ fn what_is_missing_ends_with_2() {
         (
             &["run", "a.kdl", "--device", "null", "--order", "reversed"],
             "error: device `null` takes no --order",
+        ),
+        (
+            &["run", "a.kdl", "--device", "null", "--adversary", "1"],
+            "error: device `null` takes no --adversary",
+        ),
+        (
+            &["run", "a.kdl", "--watch", "--adversary", "1"],
+            "error: the argument '--watch' cannot be used with",
         ),
         (&["run", "a.kdl", "--order", "backwards"], "error: invalid value 'backwards'"),
     ] {

@@ -39,13 +39,24 @@ fn compile(source: &str, engine: Engine, lanes: Lanes) -> Option<Kernel> {
         .ok()
 }
 
-fn best(rounds: u32, mut run: impl FnMut()) -> f64 {
-    let once = |_| {
-        let start = Instant::now();
-        run();
-        start.elapsed().as_secs_f64()
-    };
-    (0..rounds).map(once).fold(f64::MAX, f64::min)
+/// Rounds of all machine code, one after the other, so that what else the machine does meets all alike.
+const ROUNDS: usize = 60;
+
+fn time(run: &mut dyn FnMut()) -> f64 {
+    let start = Instant::now();
+    run();
+    start.elapsed().as_secs_f64()
+}
+
+/// The best of so many rounds, each of all.
+fn best<const N: usize>(rounds: usize, mut runs: [&mut dyn FnMut(); N]) -> [f64; N] {
+    let mut least = [f64::MAX; N];
+    for _ in 0..rounds {
+        for (least, run) in least.iter_mut().zip(&mut runs) {
+            *least = least.min(time(run));
+        }
+    }
+    least
 }
 
 fn main() -> std::io::Result<()> {
@@ -57,33 +68,40 @@ fn main() -> std::io::Result<()> {
             .map(|words| BufferBinding { ptr: words.as_mut_ptr().cast(), len: 4 * words.len() as u64 })
             .map(Binding::Buffer)
             .collect();
-        let launch = Launch {
+        let launch = &Launch {
             grid: [GROUPS, 1, 1],
             threads: None,
             bindings: &bindings,
             immediates: &[],
             stop: &AtomicBool::new(false),
         };
-        let groups = 0..u64::from(GROUPS);
-        let time = |engine, lanes, rounds| {
-            let kernel = compile(source, engine, lanes)?;
-            // SAFETY: the buffers outlive the call, and nothing else uses them meanwhile.
-            Some(best(rounds, || drop(unsafe { kernel.run(&launch, groups.clone()) })))
+        let plain = |engine, lanes| {
+            let kernel = compile(source, engine, lanes);
+            move || {
+                // SAFETY: the buffers outlive the call, and nothing else uses them meanwhile.
+                kernel.iter().for_each(|kernel| drop(unsafe { kernel.run(launch, 0..u64::from(GROUPS)) }));
+            }
         };
-        let fast = time(Engine::Jit, Lanes::Four, 50).unwrap_or(f64::NAN);
-        let scalar = time(Engine::Jit, Lanes::One, 50).unwrap_or(f64::NAN);
-        let interpreter = time(Engine::Interpreter, Lanes::One, 2).unwrap_or(f64::NAN);
-        let watch = |engine, lanes, rounds| {
-            let kernel = compile(source, engine, lanes)?;
-            Some(best(rounds, || {
+        let watch = |engine, lanes| {
+            let kernel = compile(source, engine, lanes);
+            move || {
                 let mut recorder =
                     Recorder::new(launch.grid, [64, 1, 1], Vec::new(), 4).with_quiet(vec![true, false]);
-                // SAFETY: as above.
-                drop(unsafe { kernel.watch(&launch, groups.clone(), &mut recorder) });
-            }))
+                if let Some(kernel) = &kernel {
+                    // SAFETY: as above.
+                    drop(unsafe { kernel.watch(launch, 0..u64::from(GROUPS), &mut recorder) });
+                }
+                recorder.finish();
+            }
         };
-        let slow = watch(Engine::Interpreter, Lanes::One, 2).unwrap_or(f64::NAN);
-        let watched = watch(Engine::Jit, Lanes::Watched, 10).unwrap_or(f64::NAN);
+        let mut code = (
+            plain(Engine::Jit, Lanes::Four),
+            plain(Engine::Jit, Lanes::One),
+            watch(Engine::Jit, Lanes::Watched),
+        );
+        let [fast, scalar, watched] = best(ROUNDS, [&mut code.0, &mut code.1, &mut code.2]);
+        let mut slow = (plain(Engine::Interpreter, Lanes::One), watch(Engine::Interpreter, Lanes::One));
+        let [interpreter, slow] = best(1, [&mut slow.0, &mut slow.1]);
         let each = 1e9 / f64::from(GROUPS * 64);
         writeln!(
             out,

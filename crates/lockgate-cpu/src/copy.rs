@@ -8,34 +8,63 @@ use lockgate_runtime::{PixelFormat, Result, TextureType};
 
 /// Runs a command of the blit stage on the calling thread.
 pub(crate) fn run(command: &Command, of: &SubmittedBuffer) -> Result<()> {
+    if let Command::GenerateMipmaps { resource } = command {
+        mipmaps(native(&of.resources[*resource as usize])?);
+    }
+    moves(command, of, |from, (_, to)| match from {
+        Source::Span(_, from) => from.copy_to(to),
+        Source::Byte(value) => to.fill(value),
+    })
+}
+
+/// What a command of the blit stage moves where: spans of resources, equally long, or a byte into a span. Nothing for
+/// mipmaps, which compute.
+pub(crate) fn moves(
+    command: &Command,
+    of: &SubmittedBuffer,
+    mut act: impl FnMut(Source, (u32, Span)),
+) -> Result<()> {
     let bytes = |span: &BufferSpan| -> Result<Span> {
         let buffer: &Buffer = native(&of.resources[span.resource as usize])?;
         Ok(buffer.span(span.offset, span.size))
     };
     let texture = |resource: u32| native::<Texture>(&of.resources[resource as usize]);
     match command {
-        Command::CopyBuffer { from, to } => bytes(from)?.copy_to(bytes(to)?),
-        Command::FillBuffer { to, value } => bytes(to)?.fill(*value),
+        Command::CopyBuffer { from, to } => {
+            act(Source::Span(from.resource, bytes(from)?), (to.resource, bytes(to)?));
+        }
+        Command::FillBuffer { to, value } => act(Source::Byte(*value), (to.resource, bytes(to)?)),
         Command::CopyBufferToTexture { from, layout, to } => {
             let source = bytes(from)?;
-            each_row(texture(to.resource)?, to, layout, &source, |row, texels| row.copy_to(texels));
+            each_row(texture(to.resource)?, to, layout, &source, |row, texels| {
+                act(Source::Span(from.resource, row), (to.resource, texels));
+            });
         }
         Command::CopyTextureToBuffer { from, to, layout } => {
             let target = bytes(to)?;
-            each_row(texture(from.resource)?, from, layout, &target, |row, texels| texels.copy_to(row));
+            each_row(texture(from.resource)?, from, layout, &target, |row, texels| {
+                act(Source::Span(from.resource, texels), (to.resource, row));
+            });
         }
         Command::CopyTexture { from, to } => {
             let (source, target) = (texture(from.resource)?, texture(to.resource)?);
             for z in 0..from.size[2] {
                 for y in 0..from.size[1] {
-                    source.row(from, y, z).copy_to(target.row(to, y, z));
+                    let row = Source::Span(from.resource, source.row(from, y, z));
+                    act(row, (to.resource, target.row(to, y, z)));
                 }
             }
         }
-        Command::GenerateMipmaps { resource } => mipmaps(texture(*resource)?),
-        Command::Dispatch { .. } | Command::Nothing => {}
+        Command::GenerateMipmaps { .. } | Command::Dispatch { .. } | Command::Nothing => {}
     }
     Ok(())
+}
+
+/// What is moved: bytes of a resource, or one byte again and again.
+#[derive(Clone, Copy)]
+pub(crate) enum Source {
+    Span(u32, Span),
+    Byte(u8),
 }
 
 /// Each row of a box of texels with the bytes of a buffer that belong to it.
@@ -57,7 +86,7 @@ fn each_row(
 
 /// Each level is the mean of two by two (by two) texels of the one before; where a side is odd, the last texels
 /// of the larger level are left out, as `floor` sizes demand.
-fn mipmaps(texture: &Texture) {
+pub(crate) fn mipmaps(texture: &Texture) {
     let descriptor = &texture.descriptor;
     for slice in 0..descriptor.slice_count() {
         for level in 1..descriptor.mip_level_count {

@@ -2,8 +2,10 @@
 
 use crate::copy;
 use crate::graph::ReadyWork;
+use crate::kernel::port::Port;
 use crate::kernel::watch::Recorder;
 use crate::kernel::{Binding, BufferBinding, Elements, Kernel, Launch, Outcome, SamplerBinding};
+use crate::memory::Span;
 use crate::observe::{self, Log};
 use crate::resource::{Buffer, Texture, native};
 use lockgate_runtime::backend::{self, BufferSpan, Command, Grid, SubmittedBuffer};
@@ -36,7 +38,7 @@ pub(crate) struct Dispatch {
     began: OnceLock<Duration>,
     /// Workgroups that have not ended.
     pub(crate) left: AtomicU64,
-    pub(crate) failure: Mutex<Option<Error>>,
+    failure: Mutex<Option<Error>>,
     failed: AtomicBool,
     /// What it does, on a device that observes; one thread alone runs it then.
     recorder: Option<Mutex<Recorder>>,
@@ -61,7 +63,8 @@ pub(crate) fn prepare(work: ReadyWork, threads: u64, max_threadgroups: u32, log:
     let of = &work.buffers[work.command.buffer as usize];
     match of.contents.commands().get(work.command.command as usize) {
         Some(Command::Dispatch { .. }) => {
-            match Dispatch::new(work, threads, max_threadgroups, log.is_some()) {
+            let read = |_: u32, span: Span, bytes: &mut [u8]| span.read_into(bytes);
+            match Dispatch::new(work, threads, max_threadgroups, log.is_some(), &read) {
                 Ok(dispatch) if dispatch.total == 0 => {
                     log.into_iter().for_each(|log| dispatch.tell(log));
                     Job::Done(Ok(()))
@@ -80,7 +83,14 @@ pub(crate) fn prepare(work: ReadyWork, threads: u64, max_threadgroups: u32, log:
 }
 
 impl Dispatch {
-    fn new(work: ReadyWork, threads: u64, max_threadgroups: u32, observed: bool) -> Result<Dispatch> {
+    /// Looks it up. `read` reads bytes of a resource: the counts of an indirect dispatch.
+    pub(crate) fn new(
+        work: ReadyWork,
+        threads: u64,
+        max_threadgroups: u32,
+        observed: bool,
+        read: &dyn Fn(u32, Span, &mut [u8]),
+    ) -> Result<Dispatch> {
         let of = &work.buffers[work.command.buffer as usize];
         let command = of.contents.commands()[work.command.command as usize];
         let Command::Dispatch { pipeline, bindings, binding_count, grid, immediates } = command else {
@@ -100,7 +110,10 @@ impl Dispatch {
                 (groups, cut.then_some(threads))
             }
             Grid::Threadgroups(groups) => (groups, None),
-            Grid::Indirect(span) => (indirect(&span, of, max_threadgroups, &pipeline.label)?, None),
+            Grid::Indirect(span) => {
+                let counts = counts(&span, of, read)?;
+                (indirect(counts, max_threadgroups, &pipeline.label)?, None)
+            }
         };
         let total = grid.iter().map(|count| u64::from(*count)).product::<u64>();
         let invocations = total.saturating_mul(size.iter().map(|side| u64::from(*side)).product());
@@ -132,7 +145,8 @@ impl Dispatch {
     /// Tells the log what it did, once it has ended.
     pub(crate) fn tell(&self, log: &Log) {
         let Some(recorder) = &self.recorder else { return };
-        let recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        recorder.finish();
         log.dispatched(&self.work, &self.pipeline, &recorder, !self.failed.load(Ordering::Relaxed));
     }
 
@@ -160,14 +174,7 @@ impl Dispatch {
     pub(crate) fn run(&self, groups: Range<u64>, stop: &AtomicBool) -> bool {
         let count = groups.end - groups.start;
         if !self.failed.load(Ordering::Relaxed) {
-            let of = &self.work.buffers[self.work.command.buffer as usize];
-            let launch = Launch {
-                grid: self.grid,
-                threads: self.threads,
-                bindings: &self.bindings,
-                immediates: of.contents.immediates().get(self.immediates.clone()).unwrap_or(&[]),
-                stop,
-            };
+            let launch = self.launch(stop);
             let outcome = match &self.recorder {
                 // SAFETY: the command buffer keeps every bound resource, and so its memory, alive until the commit
                 // completes; nobody makes references to that memory (`memory`).
@@ -181,6 +188,52 @@ impl Dispatch {
             self.note(outcome);
         }
         self.left.fetch_sub(count, Ordering::AcqRel) == count
+    }
+
+    /// Runs one workgroup by way of a port.
+    pub(crate) fn run_through(&self, group: u64, port: &dyn Port, stop: &AtomicBool) {
+        if !self.failed.load(Ordering::Relaxed) {
+            // SAFETY: as in `run`.
+            let outcome = unsafe { self.pipeline.kernel.run_through(&self.launch(stop), group, port) };
+            self.note(outcome);
+        }
+    }
+
+    /// Its bindings as they were recorded.
+    pub(crate) fn bound(&self) -> &[backend::Binding] {
+        let contents = &self.work.buffers[self.work.command.buffer as usize].contents;
+        match contents.commands().get(self.work.command.command as usize) {
+            Some(&Command::Dispatch { bindings, binding_count, .. }) => {
+                &contents.bindings()[bindings as usize..][..binding_count as usize]
+            }
+            _ => &[],
+        }
+    }
+
+    /// Whether a workgroup has failed: no other begins then.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Why, once.
+    pub(crate) fn take_failure(&self) -> Option<Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// How many workgroups it has.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
+    fn launch<'a>(&'a self, stop: &'a AtomicBool) -> Launch<'a> {
+        let of = &self.work.buffers[self.work.command.buffer as usize];
+        Launch {
+            grid: self.grid,
+            threads: self.threads,
+            bindings: &self.bindings,
+            immediates: of.contents.immediates().get(self.immediates.clone()).unwrap_or(&[]),
+            stop,
+        }
     }
 
     fn note(&self, outcome: Outcome) {
@@ -242,12 +295,14 @@ fn resolve(binding: &backend::Binding, of: &SubmittedBuffer) -> Result<Binding> 
 }
 
 /// The counts that a buffer holds when the dispatch runs.
-fn indirect(span: &BufferSpan, of: &SubmittedBuffer, max: u32, label: &str) -> Result<[u32; 3]> {
+fn counts(span: &BufferSpan, of: &SubmittedBuffer, read: &dyn Fn(u32, Span, &mut [u8])) -> Result<[u32; 3]> {
     let buffer: &Buffer = native(&of.resources[span.resource as usize])?;
     let mut bytes = [0; 12];
-    buffer.span(span.offset, span.size).read_into(&mut bytes);
-    let counts =
-        [0, 4, 8].map(|at| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
+    read(span.resource, buffer.span(span.offset, span.size), &mut bytes);
+    Ok([0, 4, 8].map(|at| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])))
+}
+
+fn indirect(counts: [u32; 3], max: u32, label: &str) -> Result<[u32; 3]> {
     if counts.iter().any(|count| *count > max) {
         let message = format!("`{label}`: indirect arguments {counts:?} exceed {max} (max_threadgroups)");
         return Err(Error::new(ErrorKind::Execution, message));

@@ -98,6 +98,16 @@ impl InFlight {
         self.settle();
     }
 
+    /// Whether nothing is left to wait for.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// A command buffer of a commit in flight.
+    pub(crate) fn buffer(&self, commit: CommitId, buffer: u32) -> Option<SubmittedBuffer> {
+        self.commits.get(&commit)?.buffers.get(buffer as usize).cloned()
+    }
+
     pub(crate) fn is_busy(&self, commit: CommitId) -> bool {
         self.commits.get(&commit).is_some_and(|commit| commit.busy > 0)
     }

@@ -17,6 +17,7 @@
 //! `unsafe` is confined to [`kernel`] and to the module that holds memory. Deliberately absent: knowledge of
 //! barriers, fences and tracking, which are edges of a graph by the time they come here.
 
+mod adversary;
 mod bell;
 mod copy;
 mod execute;
@@ -68,6 +69,11 @@ pub enum Order {
     Reverse,
     /// One at a time, chosen by a generator that this number seeds.
     Random(u64),
+    /// All at once on one thread and in small steps, as badly for the program as the model allows: workgroups and
+    /// pieces of copies that nothing orders take turns at any access, and where an order publishes nothing, or there is
+    /// none, loads may give old values and stores take effect late. The number seeds all choices: it gives the same
+    /// bytes each time. Kernels are interpreted. A program without hazards gives what [`Order::Recording`] gives.
+    Adversary(u64),
     /// One at a time, by their numbers: works are counted from 0 as they are recorded, over the life of the
     /// device. Where the named work cannot run yet, or the list is over, the first recorded one that can runs.
     Given(Vec<u64>),
@@ -186,6 +192,10 @@ impl Backend for CpuBackend {
 
     fn set_observe(&self, observe: Observe) -> Result<()> {
         if observe == Observe::Accesses {
+            if self.scheduler.adversary.is_some() {
+                let message = "a device with an adversary cannot observe accesses";
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
             // Called once, before anything is made.
             let _ = self.scheduler.log.set(Log::default());
         }
@@ -198,6 +208,7 @@ impl Backend for CpuBackend {
 
     fn allocate(&self, size: u64, storage: StorageMode, _usage: MemoryUse<'_>) -> Result<Native> {
         Ok(Arc::new(match self.scheduler.log.get() {
+            None if self.scheduler.adversary.is_some() => Memory::remembering(size)?,
             None => Memory::new(size)?,
             Some(_) => Memory::observed(size, Tenants::new(storage))?,
         }))
@@ -221,7 +232,8 @@ impl Backend for CpuBackend {
 
     fn create_compute_pipeline(&self, source: &ComputePipelineSource<'_>) -> Result<Native> {
         let observed = self.scheduler.log.get().is_some();
-        let (engine, lanes) = match (observed, self.engine, self.lanes) {
+        let engine = if self.scheduler.adversary.is_some() { Engine::Interpreter } else { self.engine };
+        let (engine, lanes) = match (observed, engine, self.lanes) {
             // What machine code cannot tell, the interpreter can.
             (true, Engine::Jit, _) => (Engine::Auto, Lanes::Watched),
             (true, engine, _) => (engine, Lanes::Watched),
@@ -263,7 +275,9 @@ impl Backend for CpuBackend {
 
     fn write_buffer(&self, buffer: &Native, offset: u64, bytes: &[u8]) -> Result<()> {
         let buffer = native::<Buffer>(buffer)?;
-        buffer.span(offset, bytes.len() as u64).write_from(bytes);
+        let span = buffer.span(offset, bytes.len() as u64);
+        span.write_from(bytes);
+        buffer.memory().forget(&span);
         if let Some(home) = buffer.home() {
             let start = home.range().start + offset;
             home.write(&(start..start + bytes.len() as u64).into());
@@ -280,6 +294,7 @@ impl Backend for CpuBackend {
         let texture = native::<Texture>(texture)?;
         let level = texture.level(to.level, to.slice);
         level.write_from(bytes);
+        texture.memory().forget(&level);
         if let Some(home) = texture.home() {
             let start = level.start as u64 - home.memory.address();
             home.write(&(start..start + level.size as u64).into());

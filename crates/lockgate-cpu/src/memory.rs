@@ -4,6 +4,7 @@
 //! mistake of the program and not become undefined behaviour of ours. So no reference to this memory is ever
 //! made: bytes move by a string instruction that the compiler cannot see through, or by relaxed atomics.
 
+use crate::adversary::History;
 use crate::written::Tenants;
 use lockgate_runtime::{Error, ErrorKind, Result};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
@@ -21,6 +22,8 @@ pub(crate) struct Memory {
     layout: Layout,
     /// Who lives here, on a device that observes.
     tenants: Option<Tenants>,
+    /// What it held, on a device with an adversary.
+    history: Option<History>,
 }
 
 // SAFETY: the memory is reached through raw pointers only, by operations that tolerate races (module header).
@@ -35,7 +38,7 @@ impl Memory {
         let layout = Layout::from_size_align(size.next_multiple_of(ALIGN), ALIGN).map_err(|_| refused())?;
         // SAFETY: the layout is not empty.
         let start = unsafe { alloc_zeroed(layout) };
-        Ok(Memory { start: NonNull::new(start).ok_or_else(refused)?, layout, tenants: None })
+        Ok(Memory { start: NonNull::new(start).ok_or_else(refused)?, layout, tenants: None, history: None })
     }
 
     /// The same, knowing what of it was written.
@@ -43,6 +46,23 @@ impl Memory {
         let mut memory = Memory::new(size)?;
         memory.tenants = Some(tenants);
         Ok(memory)
+    }
+
+    /// The same, remembering what it held.
+    pub(crate) fn remembering(size: u64) -> Result<Memory> {
+        let mut memory = Memory::new(size)?;
+        memory.history = Some(History::default());
+        Ok(memory)
+    }
+
+    pub(crate) fn history(&self) -> Option<&History> {
+        self.history.as_ref()
+    }
+
+    /// The host has written a part of it: nobody sees what was there before.
+    pub(crate) fn forget(&self, part: &Span) {
+        let start = (part.start as u64).saturating_sub(self.address());
+        self.history.iter().for_each(|history| history.forget(start, start + part.size as u64));
     }
 
     pub(crate) fn tenants(&self) -> Option<&Tenants> {

@@ -83,6 +83,10 @@ impl Buffer {
         Home::of(&self.memory, &self.written)
     }
 
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
     /// All its bytes.
     pub(crate) fn whole(&self) -> Span {
         self.span(0, self.size)
@@ -128,6 +132,10 @@ impl Texture {
 
     pub(crate) fn home(&self) -> Option<Home<'_>> {
         Home::of(&self.memory, &self.written)
+    }
+
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     pub(crate) fn format(&self) -> PixelFormat {

@@ -5,6 +5,7 @@
 //! order gives the same bytes each time. Nothing is decided before somebody waits, so an order ranges over all
 //! that was committed until then.
 
+use crate::adversary::{Adversary, Ended, mix};
 use crate::bell::Bell;
 use crate::execute::{Dispatch, Job, prepare};
 use crate::graph::{InFlight, Notice, ReadyWork};
@@ -31,6 +32,8 @@ pub(crate) struct Scheduler {
     /// What commands touch, if that is recorded.
     pub(crate) log: OnceLock<Log>,
     order: Order,
+    /// Who runs everything, with [`Order::Adversary`]. Taken before the state.
+    pub(crate) adversary: Option<Mutex<Adversary>>,
     threads: u64,
     pub(crate) max_threadgroups: u32,
     opened: Instant,
@@ -56,6 +59,13 @@ enum Next {
 impl Scheduler {
     pub(crate) fn new(descriptor: &CpuDescriptor, max_threadgroups: u32) -> Scheduler {
         let opened = Instant::now();
+        let adversary = match descriptor.order {
+            Order::Adversary(seed) => {
+                let adversary = Adversary::new(seed, opened, descriptor.time_limit, max_threadgroups);
+                Some(Mutex::new(adversary))
+            }
+            _ => None,
+        };
         let random = if let Order::Random(seed) = descriptor.order { seed } else { 0 };
         Scheduler {
             state: Mutex::new(State { random, ..State::default() }),
@@ -64,6 +74,7 @@ impl Scheduler {
             observer: OnceLock::new(),
             log: OnceLock::new(),
             order: descriptor.order.clone(),
+            adversary,
             threads: descriptor.threads() as u64,
             max_threadgroups,
             opened,
@@ -80,10 +91,14 @@ impl Scheduler {
     }
 
     pub(crate) fn submit(&self, submission: Submission) {
+        let mut adversary =
+            self.adversary.as_ref().map(|adversary| adversary.lock().unwrap_or_else(PoisonError::into_inner));
         let mut state = self.lock();
         for commit in submission.commits {
             state.in_flight.add_commit(commit.id, commit.buffers);
         }
+        adversary.as_mut().into_iter().for_each(|it| it.learn(&submission.graph, &state.in_flight));
+        drop(adversary);
         state.in_flight.add_graph(&submission.graph);
         let ready = state.in_flight.ready.len();
         self.settle(state);
@@ -96,6 +111,9 @@ impl Scheduler {
 
     /// Runs work on the calling thread until `done` or until there is none.
     pub(crate) fn help(&self, done: &dyn Fn() -> bool) {
+        if let Some(adversary) = &self.adversary {
+            return self.help_adversary(adversary, done);
+        }
         let slot = self.watchdog.slot();
         let mut idle_since: Option<Instant> = None;
         while !done() {
@@ -115,6 +133,17 @@ impl Scheduler {
                 }
                 std::hint::spin_loop();
             }
+        }
+    }
+
+    fn help_adversary(&self, adversary: &Mutex<Adversary>, done: &dyn Fn() -> bool) {
+        while !done() {
+            let mut running = adversary.lock().unwrap_or_else(PoisonError::into_inner);
+            running.admit(&mut self.lock().in_flight);
+            let ended = running.go();
+            drop(running);
+            let Some(Ended { work, start, result }) = ended else { return };
+            self.end(&work, 0, start, result);
         }
     }
 
@@ -168,6 +197,8 @@ impl Scheduler {
         let at = match &self.order {
             Order::Free => Some(0),
             Order::Recording => smallest(),
+            // Who runs on its own.
+            Order::Adversary(_) => None,
             Order::Reverse => (0..count).max_by_key(|at| ready[*at]),
             Order::Random(_) => {
                 let mut sorted: Vec<usize> = (0..count).collect();
@@ -220,8 +251,7 @@ impl Scheduler {
         }
         if last {
             self.log.get().into_iter().for_each(|log| dispatch.tell(log));
-            let failure = dispatch.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let result = failure.map_or(Ok(()), Err);
+            let result = dispatch.take_failure().map_or(Ok(()), Err);
             self.end(&dispatch.work, worker, began, result);
         }
     }
@@ -255,11 +285,4 @@ impl Scheduler {
         // Threads that spin look again.
         self.bell.touch();
     }
-}
-
-/// A well-mixed number from a counter.
-fn mix(mut value: u64) -> u64 {
-    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }

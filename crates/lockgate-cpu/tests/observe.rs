@@ -521,3 +521,82 @@ fn generated_kernels_touch_what_they_declare_and_do_not_race() {
     }
     assert!(touched > 100_000, "{touched}");
 }
+
+#[test]
+fn regular_and_irregular_places_are_told_alike() {
+    // Each body, and whether it races.
+    let bodies = [
+        // One element each: forwards, backwards, apart, in columns, and a part of each.
+        ("data[id.x] = data[id.x] + 1;", false),
+        ("data[127 - id.x] += 1;", false),
+        ("data[id.x * 5] = id.x; data[id.x * 5 + 4] = data[id.x * 5 + 1];", false),
+        ("data[(lane % 8) * 16 + lane / 8 + id.x / 64 * 128] = lane;", false),
+        ("data[id.x * 2] = data[id.x * 2 + 1];", false),
+        ("if id.x % 3 == 0 { data[id.x] = 1; } else { data[id.x] = 2; }", false),
+        // Several elements each.
+        ("for (var i = 0u; i < 4; i++) { data[id.x * 4 + i] = data[id.x * 4 + 3 - i]; }", false),
+        ("for (var i = 0u; i < 3; i++) { data[id.x + i * 128] = i; }", false),
+        // The same for all.
+        ("if data[500] == 0 { data[id.x] = data[501]; }", false),
+        ("data[300 + id.x % 2] = 0;", true),
+        ("data[300] = id.x;", true),
+        // A neighbour's.
+        ("data[id.x] = data[id.x + 1];", true),
+        ("data[id.x + 1] = 5; data[id.x] = 6;", true),
+        ("data[id.x] = 5; storageBarrier(); data[id.x ^ 1] = 6;", false),
+        ("data[id.x] = 5; storageBarrier(); data[(id.x + 64) % 128] = 6;", true),
+        ("if id.x != 77 { data[id.x] = 1; } else { data[78] = 1; }", true),
+        // In no order.
+        ("data[(id.x * 37) % 128] = data[128 + (id.x * 11) % 64];", false),
+        ("data[(id.x * id.x) % 128] = id.x;", true),
+        // Values that stay in part.
+        ("data[id.x] = id.x % 3;", false),
+        ("data[300 + id.x % 3] = id.x & 0;", true),
+        // Workgroup memory.
+        ("tile[lane] = lane; workgroupBarrier(); data[id.x] = tile[63 - lane];", false),
+        ("tile[lane] = lane; data[id.x] = tile[63 - lane];", true),
+        (
+            "tile[lane] = lane; workgroupBarrier();
+            for (var s = 32u; s > 0; s /= 2) { if lane < s { tile[lane] += tile[lane + s]; } workgroupBarrier(); }
+            data[id.x] = tile[0];",
+            false,
+        ),
+    ];
+    for (body, races) in bodies {
+        assert_eq!(!observe(&data_kernel(body), 4096).races.is_empty(), races, "{body}");
+    }
+}
+
+#[test]
+fn members_of_structures_are_apart() {
+    let kernel = |body: &str| {
+        format!(
+            "struct Particle {{ place: vec3f, mass: f32, speed: vec2f, kind: u32 }}
+            @group(0) @binding(0) var<storage, read_write> all: array<Particle>;
+            @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {{
+                let i = id.x % arrayLength(&all);
+                {body}
+            }}"
+        )
+    };
+    silent(&observe(
+        &kernel("all[i].place += vec3f(1); all[i].mass = all[i].place.x; all[i].kind = 3;"),
+        8192,
+    ));
+    silent(&observe(&kernel("var own = all[i]; own.speed *= 2; all[i] = own;"), 8192));
+    let wrong = kernel("all[i].place += vec3f(1); all[i].mass = all[(i + 1) % 128].place.x;");
+    assert!(!observe(&wrong, 8192).races.is_empty());
+}
+
+#[test]
+fn a_launch_in_many_parts_is_one() {
+    let [one, two] = [Engine::Auto, Engine::Interpreter].map(|engine| {
+        // The last invocation of one part touches what the first of another one does.
+        let source = data_kernel("data[id.x] = id.x; if id.x == 8191 { data[0] = 1; }");
+        let scene = Scene::on(engine, &source);
+        let data = scene.buffer(4 * 8192);
+        scene.dispatch(&[("main", 128)], &scene.table(&[(0, &data)]))
+    });
+    assert_eq!((one.races.len(), two.races.len()), (1, 1));
+    assert_eq!(gist(&one), gist(&two));
+}

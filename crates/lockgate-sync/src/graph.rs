@@ -1,9 +1,10 @@
 //! The work of a program as vertices, each with the vertices it must wait for: what a device executes.
 //!
 //! Every order of the program and of tracking is in here, and nothing more: two works may overlap or swap
-//! exactly if neither reaches the other.
+//! exactly if neither reaches the other, and one sees what the other has stored exactly if one edge of a path between
+//! them publishes it.
 
-use crate::{CommandRef, CommitId, EventId, FenceId, ResourceId, Stage};
+use crate::{BarrierScope, CommandRef, CommitId, EventId, FenceId, ResourceId, Stage};
 use std::ops::Range;
 
 /// A vertex, counted from 0 over the life of an engine. Edges go from smaller to larger ids.
@@ -104,11 +105,57 @@ pub enum VertexKind {
     },
 }
 
+/// What an edge makes visible to everything behind it: stores of its source, and of all that ran before its source.
+///
+/// Aliases are not told apart: who needs [`RESOURCE_ALIAS`](crate::VisibilityOptions::RESOURCE_ALIAS) is a question
+/// for the checker.
+///
+/// ```
+/// use lockgate_sync::{BarrierScope, Publishes};
+/// assert!(Publishes::Device.contains(Publishes::Kinds(BarrierScope::BUFFERS)));
+/// assert!(!Publishes::Nothing.contains(Publishes::Device));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Publishes {
+    /// Nothing: order only.
+    #[default]
+    Nothing,
+    /// Stores to resources of these kinds.
+    Kinds(BarrierScope),
+    /// Stores to the resources that the operation in [`Edge::by`] lists: an
+    /// [`Op::MemoryBarrierWithResources`](crate::Op::MemoryBarrierWithResources) of the commit that waits.
+    Listed,
+    /// All stores.
+    Device,
+}
+
+impl Publishes {
+    /// Whether everything that `other` publishes is published, if both are of one operation.
+    pub fn contains(self, other: Publishes) -> bool {
+        match (self, other) {
+            (Publishes::Device, _) | (_, Publishes::Nothing) => true,
+            (Publishes::Kinds(own), Publishes::Kinds(kinds)) => own.contains(kinds),
+            (own, other) => own == other,
+        }
+    }
+
+    /// Nothing that publishes more has a lower one.
+    pub(crate) fn rank(self) -> u32 {
+        match self {
+            Publishes::Nothing => 0,
+            Publishes::Listed => 1,
+            Publishes::Kinds(kinds) => 1 + kinds.bits().count_ones(),
+            Publishes::Device => u32::MAX,
+        }
+    }
+}
+
 /// One reason to wait.
 ///
 /// ```
-/// use lockgate_sync::{Edge, SyncKind, SyncOp, VertexId};
-/// let edge = Edge { from: VertexId(0), by: SyncOp { kind: SyncKind::Pipeline, at: None } };
+/// use lockgate_sync::{Edge, Publishes, SyncKind, SyncOp, VertexId};
+/// let by = SyncOp { kind: SyncKind::Pipeline, at: None };
+/// let edge = Edge { from: VertexId(0), by, publishes: Publishes::Nothing };
 /// assert_eq!(edge.from.0, 0);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +164,18 @@ pub struct Edge {
     pub from: VertexId,
     /// Why.
     pub by: SyncOp,
+    /// What of that becomes visible.
+    pub publishes: Publishes,
+}
+
+impl Edge {
+    /// Whether `other` adds nothing beside this edge.
+    pub(crate) fn stands_for(&self, other: &Edge) -> bool {
+        let lists = other.publishes == Publishes::Listed && self.publishes == Publishes::Listed;
+        self.from == other.from
+            && self.publishes.contains(other.publishes)
+            && (!lists || self.by.at == other.by.at)
+    }
 }
 
 /// A vertex and where its edges stand.
@@ -148,7 +207,7 @@ pub struct Vertex {
 pub struct Graph {
     /// The vertices, by rising id.
     pub vertices: Vec<Vertex>,
-    /// The edges of all vertices.
+    /// The edges of all vertices. Two of them may lead from one vertex to another if they publish different things.
     pub edges: Vec<Edge>,
 }
 
@@ -182,6 +241,31 @@ impl Graph {
     /// Whether `later` must wait for `earlier`, directly or through others.
     pub fn orders(&self, earlier: VertexId, later: VertexId) -> bool {
         self.path(earlier, later).is_some()
+    }
+
+    /// Whether `later` sees what `earlier` has stored: one edge on a chain between them publishes it.
+    ///
+    /// ```
+    /// use lockgate_sync::{Graph, Publishes, VertexId};
+    /// let sees = Graph::default().shows(VertexId(0), VertexId(1), |edge| edge.publishes == Publishes::Device);
+    /// assert!(!sees);
+    /// ```
+    pub fn shows(&self, earlier: VertexId, later: VertexId, publishes: impl Fn(&Edge) -> bool) -> bool {
+        let mut visited = std::collections::BTreeSet::from([(later, false)]);
+        let mut open = vec![(later, false)];
+        while let Some((to, published)) = open.pop() {
+            let Some(vertex) = self.vertex(to) else { continue };
+            for edge in self.edges_of(vertex) {
+                let at = (edge.from, published || publishes(edge));
+                if at == (earlier, true) {
+                    return true;
+                }
+                if edge.from > earlier && visited.insert(at) {
+                    open.push(at);
+                }
+            }
+        }
+        false
     }
 
     /// A shortest chain of edges that makes `later` wait for `earlier`, first edge first.

@@ -44,7 +44,7 @@ pub use check::{
 };
 pub use engine::{Engine, EngineDescriptor, History, Taken};
 pub use gap::{Actor, CommandRef, Gap, Misuse, Reach, Site};
-pub use graph::{Edge, Graph, SyncKind, SyncOp, Vertex, VertexId, VertexKind};
+pub use graph::{Edge, Graph, Publishes, SyncKind, SyncOp, Vertex, VertexId, VertexKind};
 pub use ids::{CommitId, EventId, FenceId, MemoryId, QueueId, ResourceId};
 pub use model::{ChainThroughEmptyPass, ConsumerTargets, EventScope, Model};
 pub use program::{HostStep, Program, QueueDescriptor, QueueKind, Run, Step};

@@ -1,5 +1,6 @@
 //! The programs in the chapters under `spec/`.
 
+use lockgate_trace::{NoFiles, ProgramFile};
 use std::path::{Path, PathBuf};
 
 /// A program of a chapter.
@@ -61,4 +62,13 @@ pub fn every_case() -> Vec<Case> {
     chapters.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     chapters.sort();
     chapters.iter().flat_map(|chapter| cases(chapter)).collect()
+}
+
+/// The program of a case that parses; panics with what is wrong if it does not.
+pub fn parse(case: &Case) -> ProgramFile {
+    ProgramFile::parse(&case.name, &case.text, &NoFiles).unwrap_or_else(|errors| {
+        let list: Vec<String> =
+            errors.0.iter().map(|error| format!("{error} {:?}", error.labels())).collect();
+        panic!("{}:\n{}", case.name, list.join("\n"));
+    })
 }

@@ -4,8 +4,8 @@
 //! broken law names its seed and lists the shrunk program.
 
 use lockgate_sync::{
-    Actor, Barrier, BarrierReach, Edge, Gap, History, HostStep, Op, Program, Run, Stage, Stages, Step,
-    SyncKind, VertexId, VertexKind, VisibilityOptions,
+    Actor, Barrier, BarrierReach, BarrierScope, Edge, Gap, History, HostStep, Op, Program, Publishes,
+    ResourceId, ResourceKind, Run, Stage, Stages, Step, SyncKind, VertexId, VertexKind, VisibilityOptions,
 };
 use lockgate_testsuite::generate::{Place, Shape, counterexample, places, synchronized, with_barrier};
 use lockgate_testsuite::oracle::{Node, Oracle, OracleGap};
@@ -112,6 +112,64 @@ fn orders_what_the_oracle_orders(program: &Program, _: u64) -> Result<(), String
         }
     }
     Ok(())
+}
+
+/// Whether an edge publishes stores to a resource.
+fn publishes(program: &Program, edge: &Edge, resource: ResourceId) -> bool {
+    match edge.publishes {
+        Publishes::Nothing => false,
+        Publishes::Device => true,
+        Publishes::Kinds(kinds) => kinds.contains(match program.resources[resource.index()].kind {
+            ResourceKind::Buffer => BarrierScope::BUFFERS,
+            ResourceKind::Texture { .. } => BarrierScope::TEXTURES,
+        }),
+        Publishes::Listed => {
+            let Some((commit, buffer, op)) = edge.by.at else { return false };
+            let commits = program.steps.iter().filter_map(|step| match step {
+                Step::Commit { buffers, .. } => Some(buffers),
+                _ => None,
+            });
+            let mut of_commit = commits.skip(commit.0 as usize);
+            let recording = of_commit.next().map(|buffers| &buffers[buffer as usize]);
+            recording.is_some_and(|recording| match &recording.ops()[op as usize] {
+                Op::MemoryBarrierWithResources { resources, .. } => {
+                    recording.resources(resources).contains(&resource)
+                }
+                _ => false,
+            })
+        }
+    }
+}
+
+fn shows_what_the_oracle_shows(program: &Program, _: u64) -> Result<(), String> {
+    let (oracle, run) = (Oracle::new(program), program.run());
+    let vertices = vertices(&run);
+    let contested = run.graph.edges.iter().any(|edge| is_contested(program, edge));
+    let resources = || (0..program.resources.len() as u32).map(ResourceId);
+    for (a, first) in oracle.nodes().iter().enumerate() {
+        for (b, second) in oracle.nodes().iter().enumerate().filter(|(b, _)| oracle.ordered(a, *b)) {
+            let (from, to) = (vertices[&(first.actor, first.part)], vertices[&(second.actor, second.part)]);
+            for resource in resources() {
+                let shows = run.graph.shows(from, to, |edge| publishes(program, edge, resource));
+                let published = oracle.published(a, b, resource);
+                expect(shows == published || (shows && contested), || {
+                    format!(
+                        "graph shows r{}: {shows}, oracle: {published}\n{first:?}\n{second:?}",
+                        resource.0
+                    )
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_graph_shows_exactly_the_stores_that_the_oracle_shows() {
+    check(1_500, &Shape::default(), shows_what_the_oracle_shows);
+    check(1_000, &Shape::barriers(), shows_what_the_oracle_shows);
+    check(1_000, &Shape::events(), shows_what_the_oracle_shows);
+    check(500, &Shape::tracked(), shows_what_the_oracle_shows);
 }
 
 #[test]

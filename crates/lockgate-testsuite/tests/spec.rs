@@ -4,8 +4,8 @@
 //! A block fenced as `kdl` must have exactly the hazards that it expects. One fenced as `kdl misuse` must be
 //! told that it misuses something, one fenced as `kdl error` must be refused. Where the device can run a program, it runs in several orders.
 
-use lockgate_sync::{Actor, VertexKind};
-use lockgate_testsuite::chapters::{Case, every_case, parsing_cases};
+use lockgate_sync::{Actor, Publishes, ResourceId, VertexKind};
+use lockgate_testsuite::chapters::{Case, every_case, parse, parsing_cases};
 use lockgate_testsuite::oracle::{Oracle, OracleGap};
 use lockgate_trace::{NoFiles, ProgramFile};
 use std::collections::BTreeSet;
@@ -24,14 +24,6 @@ fn every_program_parses() {
         })
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-fn parse(case: &Case) -> ProgramFile {
-    ProgramFile::parse(&case.name, &case.text, &NoFiles).unwrap_or_else(|errors| {
-        let list: Vec<String> =
-            errors.0.iter().map(|error| format!("{error} {:?}", error.labels())).collect();
-        panic!("{}:\n{}", case.name, list.join("\n"));
-    })
 }
 
 #[test]
@@ -80,6 +72,11 @@ fn the_oracle_agrees_with_the_engine() {
                 };
                 let orders = run.graph.orders(from, to);
                 assert_eq!(orders, oracle.ordered(a, b), "{}: {earlier:?} {later:?}", case.name);
+                // Of a barrier that publishes some resources the laws know; here all or none is enough.
+                let shows = run.graph.shows(from, to, |edge| edge.publishes != Publishes::Nothing);
+                let published = |resource| oracle.published(a, b, ResourceId(resource as u32));
+                let published = (0..program.resources.len()).any(published);
+                assert_eq!(shows, published, "{}: {earlier:?} {later:?}", case.name);
             }
         }
     }

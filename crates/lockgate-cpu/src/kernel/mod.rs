@@ -18,6 +18,7 @@ mod jit;
 mod layout;
 mod memory;
 mod number;
+pub(crate) mod port;
 mod reflect;
 mod sample;
 mod subgroup;
@@ -160,6 +161,26 @@ impl Kernel {
             Runner::Interpreter(program) => unsafe { program.run(launch, groups, Some(recorder)) },
             // SAFETY: the caller's promise.
             Runner::Jit(code) => unsafe { code.run(launch, groups, Some(recorder)) },
+        }
+    }
+
+    /// Runs one workgroup of a kernel that is interpreted; what it does to bindings goes through a port.
+    ///
+    /// # Safety
+    /// As for [`Self::run`].
+    pub(crate) unsafe fn run_through(
+        &self,
+        launch: &Launch<'_>,
+        group: u64,
+        port: &dyn port::Port,
+    ) -> Outcome {
+        if let Err(message) = reflect::check(self.slots(), launch) {
+            return Outcome::Failed(message);
+        }
+        match &self.runner {
+            // SAFETY: the caller's promise.
+            Runner::Interpreter(program) => unsafe { program.run_through(launch, group, port) },
+            Runner::Jit(_) => Outcome::Failed("machine code has no port".into()),
         }
     }
 

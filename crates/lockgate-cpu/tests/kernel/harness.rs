@@ -48,6 +48,7 @@ pub(crate) unsafe fn run(kernel: &Kernel, lanes: Lanes, launch: &Launch<'_>) -> 
     let mut recorder = Recorder::new(launch.grid, kernel.workgroup_size(), Vec::new(), granule);
     // SAFETY: the caller's promise.
     let outcome = unsafe { kernel.watch(launch, groups, &mut recorder) };
+    recorder.finish();
     (outcome, Some(recorder))
 }
 

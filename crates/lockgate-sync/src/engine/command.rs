@@ -8,7 +8,7 @@ use super::reach::{Behind, Publish, Seen};
 use super::sync::Place;
 use super::{Engine, History};
 use crate::{
-    Access, AccessKind, Actor, CommandRef, Edge, Gap, Hazard, PassKind, Reach, ResourceDescriptor,
+    Access, AccessKind, Actor, CommandRef, Edge, Gap, Hazard, PassKind, Publishes, Reach, ResourceDescriptor,
     ResourceKind, Site, Stage, SyncKind, SyncOp, VertexId, VertexKind, Work,
 };
 use smallvec::smallvec;
@@ -99,7 +99,7 @@ impl Engine {
                 own.union(earlier);
                 own.executed.insert(before.lane, before.number);
                 let by = SyncOp { kind: SyncKind::Pipeline, at: Some(at) };
-                self.scratch.edges.push(Edge { from: *vertex, by });
+                self.scratch.edges.push(Edge { from: *vertex, by, publishes: Publishes::Nothing });
             }
             let in_pass = self.in_pass(queue);
             self.subtract(&actors, work.accesses, &mut behind, Some(in_pass));
@@ -134,7 +134,8 @@ impl Engine {
         done.executed.insert(of.lane, of.number);
         let state = &mut self.queues[queue];
         state.pass.all.waits.clear();
-        state.pass.all.open_after(&done, &Publish::Device, Some(Edge { from: vertex, by }), &mut self.out);
+        let edge = Edge { from: vertex, by, publishes: Publishes::Device };
+        state.pass.all.open_after(&done, &Publish::Device, Some(edge), &mut self.out);
         state.gates_changed();
     }
 
@@ -311,9 +312,10 @@ impl Engine {
             if conflict.is_behind(behind) {
                 continue;
             }
-            self.scratch.edges.push(Edge { from: vertex, by: SyncOp { kind, at: None } });
             // The order of copies is one of commands, not of memory: it says nothing of aliases.
             let publish = if kind == SyncKind::Serial { Publish::Device } else { self.publish_all() };
+            let (by, publishes) = (SyncOp { kind, at: None }, publish.on_edge());
+            self.scratch.edges.push(Edge { from: vertex, by, publishes });
             let own = Arc::make_mut(behind);
             own.follow(&conflict.behind, &publish);
             own.follow_work(conflict.lane, conflict.number, &publish);

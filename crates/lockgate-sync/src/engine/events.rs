@@ -6,8 +6,8 @@ use super::frontier::{Gate, Sources};
 use super::queue::STAGES;
 use super::reach::Behind;
 use crate::{
-    Access, AccessKind, Actor, Edge, EventId, HostStep, ResourceId, Stage, SyncKind, SyncOp, VertexId,
-    VertexKind,
+    Access, AccessKind, Actor, Edge, EventId, HostStep, Publishes, ResourceId, Stage, SyncKind, SyncOp,
+    VertexId, VertexKind,
 };
 use std::sync::Arc;
 
@@ -109,7 +109,7 @@ impl Engine {
         }
         let by = SyncOp { kind: SyncKind::Commit, at: None };
         let waits: Vec<VertexId> = self.host.gate.waits.iter().map(|edge| edge.from).collect();
-        self.host.gate.waits = self.out.edge(&waits, by).into_iter().collect();
+        self.host.gate.waits = self.out.edge(&waits, by, Publishes::Device).into_iter().collect();
         let shared = Arc::new(self.host.gate.clone());
         self.host.shared = Some(shared.clone());
         shared
@@ -138,7 +138,7 @@ impl Engine {
                 }
                 let Some(state) = self.commits.get(&commit) else { return true };
                 let by = SyncOp { kind: SyncKind::Completion, at: None };
-                let edge = state.vertex.map(|from| Edge { from, by });
+                let edge = state.vertex.map(|from| Edge { from, by, publishes: Publishes::Device });
                 let behind = state.sources.behind.clone();
                 self.host_waits(&behind, edge);
             }
@@ -164,7 +164,7 @@ impl Engine {
         own.follow_work(Engine::HOST, number, &publish);
         let by = SyncOp { kind: SyncKind::Commit, at: None };
         self.host.gate.waits.clear();
-        self.host.gate.waits.push(Edge { from: vertex, by });
+        self.host.gate.waits.push(Edge { from: vertex, by, publishes: Publishes::Device });
         self.host.shared = None;
     }
 
@@ -184,7 +184,7 @@ impl Engine {
         let publish = self.publish_all();
         let by = SyncOp { kind: SyncKind::Drawable, at: None };
         if let Some(state) = self.drawables.get(&drawable) {
-            let edge = self.out.edge(&state.ready.vertices, by);
+            let edge = self.out.edge(&state.ready.vertices, by, Publishes::Device);
             gate.open_after(&state.ready.behind, &publish, edge, &mut self.out);
         }
         let number = self.host.displayed;
@@ -210,7 +210,7 @@ impl Engine {
         let publish = self.publish_all();
         let Some(state) = self.drawables.get(&drawable) else { return };
         let by = SyncOp { kind: SyncKind::Drawable, at: None };
-        let edge = self.out.edge(&state.shown.vertices, by);
+        let edge = self.out.edge(&state.shown.vertices, by, Publishes::Device);
         let state_queue = &mut self.queues[queue];
         state_queue.all.open_after(&state.shown.behind, &publish, edge, &mut self.out);
         state_queue.gates_changed();
@@ -226,7 +226,7 @@ impl Engine {
             sources.union(&state.done[stage]);
             sources.union(&state.pass.done[stage]);
         }
-        let edge = self.out.edge(&sources.vertices, by);
+        let edge = self.out.edge(&sources.vertices, by, Publishes::Device);
         state.all.open_after(&sources.behind, &publish, edge, &mut self.out);
         state.gates_changed();
     }
@@ -240,7 +240,9 @@ impl Engine {
 
     pub(crate) fn signal(&mut self, event: EventId, value: u64, producer: Producer, mut sources: Sources) {
         let by = SyncOp { kind: SyncKind::Event(event, value), at: None };
-        let edges = sources.vertices.iter().map(|&from| Edge { from, by });
+        // Who waits for it sees everything; the signal itself sees nothing.
+        let edge = |&from: &VertexId| Edge { from, by, publishes: Publishes::Nothing };
+        let edges = sources.vertices.iter().map(edge);
         let vertex = self.out.vertex(VertexKind::Signal { event, value }, |list| list.extend(edges));
         sources.vertices.clear();
         let behind = Arc::new(sources.behind);
@@ -261,6 +263,6 @@ impl Engine {
         for other in able.filter(|other| other.producer != first.producer) {
             behind.intersect(&other.behind);
         }
-        Some((behind, Some(Edge { from: first.vertex, by })))
+        Some((behind, Some(Edge { from: first.vertex, by, publishes: Publishes::Device })))
     }
 }

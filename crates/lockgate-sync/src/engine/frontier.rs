@@ -7,7 +7,7 @@
 use super::clock::Lane;
 use super::output::Output;
 use super::reach::{Behind, Publish};
-use crate::{Edge, SyncOp, VertexId};
+use crate::{Edge, Publishes, SyncOp, VertexId, VertexKind};
 use std::sync::Arc;
 
 /// More vertices than this are put behind one join, so that naming a set again costs nothing.
@@ -48,10 +48,21 @@ impl Sources {
         }
     }
 
-    /// Adds what a gate holds back, as if a work stood behind it.
+    /// Adds what a gate holds back, as if a work stood behind it. Only for orders that publish everything: what the
+    /// gate publishes is not in the graph then.
     pub(crate) fn union_gate(&mut self, gate: &Gate) {
         self.behind.union(&gate.behind);
         self.vertices.extend(gate.waits.iter().map(|edge| edge.from));
+    }
+
+    /// The same with what the gate publishes.
+    pub(crate) fn union_published_gate(&mut self, gate: &Gate, out: &mut Output) {
+        self.behind.union(&gate.behind);
+        if gate.waits.iter().all(|edge| edge.publishes == Publishes::Nothing) {
+            self.vertices.extend(gate.waits.iter().map(|edge| edge.from));
+        } else {
+            self.vertices.push(out.vertex(VertexKind::Join, |list| list.extend_from_slice(&gate.waits)));
+        }
     }
 
     /// Puts many vertices behind one join.
@@ -88,15 +99,20 @@ impl Gate {
     /// Adds an edge to what later works wait for.
     pub(crate) fn wait(&mut self, edge: Option<Edge>, out: &mut Output) {
         let Some(edge) = edge else { return };
-        if self.waits.iter().any(|wait| wait.from == edge.from) {
-            return;
+        for wait in self.waits.iter_mut().filter(|wait| wait.from == edge.from) {
+            if wait.stands_for(&edge) {
+                return;
+            }
+            if edge.stands_for(wait) {
+                *wait = edge;
+                return;
+            }
         }
         self.waits.push(edge);
         if self.waits.len() > LOOSE_VERTICES_MAX {
-            let all: Vec<VertexId> = self.waits.iter().map(|wait| wait.from).collect();
-            let join = out.join(&all, edge.by);
+            let join = out.vertex(VertexKind::Join, |list| list.extend_from_slice(&self.waits));
             self.waits.clear();
-            self.waits.push(Edge { from: join, by: edge.by });
+            self.waits.push(Edge { from: join, by: edge.by, publishes: Publishes::Nothing });
         }
     }
 }

@@ -22,8 +22,8 @@ mod resources;
 mod sync;
 
 use crate::{
-    CommitId, EventId, FenceId, Gap, Graph, HostStep, Misuse, Model, QueueDescriptor, QueueId, Recorded,
-    ResourceId, SyncKind, SyncOp, VertexKind,
+    CommitId, EventId, FenceId, Gap, Graph, HostStep, Misuse, Model, Publishes, QueueDescriptor, QueueId,
+    Recorded, ResourceId, SyncKind, SyncOp, VertexKind,
 };
 use command::Scratch;
 use events::{CommitState, EventState, HostState};
@@ -293,7 +293,8 @@ impl Engine {
         let Some(state) = self.commits.get_mut(&commit) else { return };
         state.sources.union_gate(host);
         let by = SyncOp { kind: SyncKind::Completion, at: None };
-        let edges = state.sources.vertices.iter().map(|&from| crate::Edge { from, by });
+        let edge = |&from| crate::Edge { from, by, publishes: Publishes::Nothing };
+        let edges = state.sources.vertices.iter().map(edge);
         let vertex = self.out.vertex(VertexKind::Complete(commit), |list| list.extend(edges));
         state.vertex = Some(vertex);
         state.sources.vertices.clear();

@@ -1,6 +1,6 @@
 //! What the engine hands out: vertices with their edges, gaps, and misuse.
 
-use crate::{Edge, Gap, Graph, Misuse, SyncOp, Vertex, VertexId, VertexKind};
+use crate::{Edge, Gap, Graph, Misuse, Publishes, SyncOp, Vertex, VertexId, VertexKind};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Output {
@@ -23,38 +23,47 @@ impl Output {
         id
     }
 
-    /// A vertex that waits for all of `vertices`.
+    /// A vertex that waits for all of `vertices`, and by itself publishes nothing.
     pub(crate) fn join(&mut self, vertices: &[VertexId], by: SyncOp) -> VertexId {
-        self.vertex(VertexKind::Join, |edges| edges.extend(vertices.iter().map(|&from| Edge { from, by })))
+        let edge = |&from: &VertexId| Edge { from, by, publishes: Publishes::Nothing };
+        self.vertex(VertexKind::Join, |edges| edges.extend(vertices.iter().map(edge)))
     }
 
-    /// One edge that waits for all of `vertices`; nothing if there are none.
-    pub(crate) fn edge(&mut self, vertices: &[VertexId], by: SyncOp) -> Option<Edge> {
+    /// One edge that waits for all of `vertices` and publishes as much; nothing if there are none.
+    pub(crate) fn edge(&mut self, vertices: &[VertexId], by: SyncOp, publishes: Publishes) -> Option<Edge> {
         let from = match *vertices {
             [] => return None,
             [one] => one,
             _ => self.join(vertices, by),
         };
-        Some(Edge { from, by })
+        Some(Edge { from, by, publishes })
     }
 }
 
-/// Removes edges behind `start` whose vertex is named before. Lists are short, or a join of distinct vertices.
+/// Removes edges behind `start` for which another stands. Lists are short, or a join of distinct vertices.
 fn unique(edges: &mut Vec<Edge>, start: usize) {
     if edges.len() - start > 32 {
-        edges[start..].sort_by_key(|edge| edge.from);
+        let widest_first = |edge: &Edge| std::cmp::Reverse(edge.publishes.rank());
+        edges[start..].sort_by_key(|edge| (edge.from, widest_first(edge)));
         let mut tail = edges.split_off(start);
-        tail.dedup_by_key(|edge| edge.from);
+        tail.dedup_by(|edge, before| before.stands_for(edge));
         edges.extend(tail);
         return;
     }
     let mut kept = start;
-    for at in start..edges.len() {
+    'edges: for at in start..edges.len() {
         let edge = edges[at];
-        if edges[start..kept].iter().all(|other| other.from != edge.from) {
-            edges[kept] = edge;
-            kept += 1;
+        for other in edges[start..kept].iter_mut().filter(|other| other.from == edge.from) {
+            if other.stands_for(&edge) {
+                continue 'edges;
+            }
+            if edge.stands_for(other) {
+                *other = edge;
+                continue 'edges;
+            }
         }
+        edges[kept] = edge;
+        kept += 1;
     }
     edges.truncate(kept);
 }

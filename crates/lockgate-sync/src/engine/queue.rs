@@ -33,7 +33,7 @@ fn open_stages(
     if sources.is_empty() {
         return;
     }
-    let edge = out.edge(&sources.vertices, by);
+    let edge = out.edge(&sources.vertices, by, publish.on_edge());
     // Gates that had the same behind them before have the same behind them now.
     let mut opened: SmallVec<[(Arc<Behind>, Arc<Behind>); 2]> = SmallVec::new();
     for stage in stages_in(before) {

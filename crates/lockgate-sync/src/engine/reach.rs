@@ -1,7 +1,7 @@
 //! Order and visibility of what lies behind a point: who ran before it, and whose stores it sees.
 
 use super::clock::{Clock, Lane};
-use crate::{BarrierScope, ResourceId, ResourceKind, VisibilityOptions, model};
+use crate::{BarrierScope, Publishes, ResourceId, ResourceKind, VisibilityOptions, model};
 use std::sync::Arc;
 
 /// What a Metal 3 memory barrier publishes.
@@ -41,6 +41,16 @@ impl Publish {
             Publish::Device
         } else {
             Publish::Nothing
+        }
+    }
+
+    /// The same as an edge tells it.
+    pub(crate) fn on_edge(&self) -> Publishes {
+        match self {
+            Publish::Nothing => Publishes::Nothing,
+            Publish::Device | Publish::DeviceAndAlias => Publishes::Device,
+            Publish::Scoped(Scope::Kinds(kinds)) => Publishes::Kinds(*kinds),
+            Publish::Scoped(Scope::Resources(_)) => Publishes::Listed,
         }
     }
 }

@@ -128,7 +128,7 @@ impl Engine {
             sources.union(done);
             sources.union(segment);
         }
-        let edge = self.out.edge(&sources.vertices, by);
+        let edge = self.out.edge(&sources.vertices, by, publish.on_edge());
         state.pass.all.open_after(&sources.behind, &publish, edge, &mut self.out);
         state.gates_changed();
     }
@@ -210,7 +210,7 @@ impl Engine {
         if self.model.chain_through_empty_pass == ChainThroughEmptyPass::Kept {
             for stage in stages_in(after) {
                 for gate in self.queues[queue].gates(stage) {
-                    sources.union_gate(gate);
+                    sources.union_published_gate(gate, &mut self.out);
                 }
             }
         }

@@ -2,8 +2,8 @@
 
 use crate::subjects::{Subject, subjects};
 use lockgate_runtime::{Device, DeviceDescriptor};
-use lockgate_testsuite::chapters::{Case, parsing_cases};
-use lockgate_trace::{NoFiles, ProgramFile};
+use lockgate_testsuite::chapters::{Case, parse, parsing_cases};
+use lockgate_trace::ProgramFile;
 use std::time::Duration;
 
 #[test]
@@ -28,10 +28,6 @@ fn every_device_runs_what_it_can() {
         validated += u32::from(opened.is_validated());
     }
     assert!(validated == 0 || told > 0, "synchronization validation has seen no hazard of any program");
-}
-
-fn parse(case: &Case) -> ProgramFile {
-    ProgramFile::parse(&case.name, &case.text, &NoFiles).unwrap_or_else(|e| panic!("{}: {e}", case.name))
 }
 
 /// Whether a program ran; fails if it did not do what it expects.

@@ -3,6 +3,7 @@
 use naga::{Block, Expression, Function, Handle, Statement, SwitchCase, SwitchValue, valid::FunctionInfo};
 
 use super::{
+    super::port::Port,
     Frame, Machine, Mask,
     value::{Fault, Value},
 };
@@ -198,6 +199,7 @@ impl<'a> Machine<'a> {
             if let Some(recorder) = &self.recorder {
                 recorder.borrow_mut().barrier(flags);
             }
+            self.port.into_iter().for_each(|port| port.barrier(flags));
             Ok(())
         } else {
             Err(Fault::failed("a barrier in control flow that is not uniform"))
@@ -261,6 +263,7 @@ impl<'a> Machine<'a> {
             if self.launch.stop.load(std::sync::atomic::Ordering::Relaxed) {
                 return Err(Fault::Stopped);
             }
+            self.port.into_iter().for_each(Port::pause);
             let mut inner = Leaving::none(active.len());
             self.block(body, &mut running, &mut inner)?;
             join(&mut running, &mut inner.continued);

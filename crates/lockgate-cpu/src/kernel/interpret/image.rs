@@ -91,7 +91,8 @@ impl<'a> Machine<'a> {
                 let of = (self.bound(image, lane)?, texture);
                 self.observe_texel(span, (ObservedKind::Read, false), of, (level, at), lane);
                 // SAFETY: the texture is valid by the contract of `Kernel::run`.
-                let texel = unsafe { sample::load(texture, level, at) };
+                let load = || unsafe { sample::load(texture, level, at) };
+                let texel = self.with_texels(of, || vec![(level, at)], lane, load);
                 self.texel_result(handle, texel)
             }
             Expression::ImageQuery { image, query } => {
@@ -152,7 +153,8 @@ impl<'a> Machine<'a> {
         let of = (self.bound(image, lane)?, texture);
         self.observe_sample(span, of, sampler, &point, gather.is_some(), lane);
         let reference = depth_ref.map(|reference| self.float(reference, lane)).transpose()?;
-        let texel = match (gather, reference) {
+        let texels = || sample::footprint(texture, sampler, &point, gather.is_some());
+        let texel = self.with_texels(of, texels, lane, || match (gather, reference) {
             (Some(component), _) => {
                 // SAFETY: the texture is valid by the contract of `Kernel::run`.
                 unsafe { sample::gather(texture, sampler, &point, component as usize, reference) }
@@ -165,7 +167,7 @@ impl<'a> Machine<'a> {
                 // SAFETY: the texture is valid by the contract of `Kernel::run`.
                 unsafe { sample::sample(texture, sampler, &point) }.map(f32::to_bits)
             }
-        };
+        });
         self.texel_result(handle, texel)
     }
 
@@ -204,8 +206,11 @@ impl<'a> Machine<'a> {
         let texel = std::array::from_fn(|i| data.get(i).copied().unwrap_or(0) as u32);
         let of = (self.bound(image, lane)?, texture);
         self.observe_texel(self.statement, (ObservedKind::Write, true), of, (0, at), lane);
-        // SAFETY: the texture is valid by the contract of `Kernel::run`, and the slot says that it is written.
-        unsafe { sample::store(texture, at, texel) };
+        match self.port {
+            Some(port) => self.store_texel(port, of, at, texel, lane),
+            // SAFETY: the texture is valid by the contract of `Kernel::run`, and the slot says that it is written.
+            None => unsafe { sample::store(texture, at, texel) },
+        }
         Ok(())
     }
 
@@ -224,8 +229,14 @@ impl<'a> Machine<'a> {
         let operand = self.value(value, lane)?.first()?;
         let of = (self.bound(image, lane)?, texture);
         self.observe_texel(self.statement, (ObservedKind::Atomic, true), of, (0, at), lane);
-        // SAFETY: the texture is valid by the contract of `Kernel::run`, and the slot says that it is written.
-        unsafe { sample::update(texture, at, |old| changed(fun, num, old, operand, None)) };
+        let change = |old| changed(fun, num, old, operand, None);
+        match self.port {
+            Some(port) => self.update_texel(port, of, at, &change, lane),
+            None => {
+                // SAFETY: the texture is valid by the contract of `Kernel::run`, and the slot says that it is written.
+                unsafe { sample::update(texture, at, change) };
+            }
+        }
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ mod eval;
 mod image;
 mod observe;
 mod place;
+mod port;
 mod subgroup;
 mod value;
 
@@ -22,6 +23,7 @@ use super::{
     binding::{Launch, Outcome},
     group_at,
     layout::{self, Leaf},
+    port::Port,
     reflect::Globals,
     watch::Recorder,
 };
@@ -95,6 +97,20 @@ impl Program {
         }
         Outcome::Done
     }
+
+    /// Runs one workgroup; what it does to bindings goes through a port.
+    ///
+    /// # Safety
+    /// As for [`Program::run`].
+    pub(super) unsafe fn run_through(&self, launch: &Launch<'_>, group: u64, port: &dyn Port) -> Outcome {
+        let mut machine = Machine::new(self, launch, group_at(launch.grid, group), None);
+        machine.port = Some(port);
+        match machine.run() {
+            Ok(()) => Outcome::Done,
+            Err(Fault::Stopped) => Outcome::Stopped,
+            Err(Fault::Failed(message)) => Outcome::Failed(message),
+        }
+    }
 }
 
 /// Which invocations take part in something.
@@ -113,6 +129,8 @@ struct Machine<'a> {
     frames: Vec<Frame<'a>>,
     /// Who is told of every access, if anybody is.
     recorder: Option<RefCell<&'a mut Recorder>>,
+    /// Who serves the memory of bindings, if not memory itself.
+    port: Option<&'a dyn Port>,
     /// The statement that is executed.
     statement: Span,
 }
@@ -148,6 +166,7 @@ impl<'a> Machine<'a> {
             private: vec![vec![0; program.globals.private_bytes as usize]; count],
             frames: Vec::new(),
             recorder: recorder.map(RefCell::new),
+            port: None,
             statement: Span::UNDEFINED,
         };
         if let Some(threads) = launch.threads {

@@ -117,7 +117,7 @@ impl Machine<'_> {
     }
 
     /// The place of a binding in the list of all, with the elements of arrays one after the other.
-    fn place_of(&self, bound: Bound) -> u32 {
+    pub(super) fn place_of(&self, bound: Bound) -> u32 {
         let count = |binding: &Binding| match binding {
             Binding::Array(list) => list.len() as u32,
             _ => 1,

@@ -7,7 +7,6 @@ use super::{
     super::{
         binding::Binding,
         layout::{self, Leaf},
-        memory,
         number::{self, Num},
     },
     Machine,
@@ -40,7 +39,8 @@ impl Machine<'_> {
                 self.observe(span, kind, place, *leaf, lane, (number == 0, false));
             });
         }
-        let read = |leaf: &Leaf| self.read(place, *leaf, lane);
+        let atomic = self.port.is_some() && self.is_atomic(pointer)?;
+        let read = |leaf: &Leaf| self.read(place, *leaf, lane, atomic);
         Ok(Value::Data(self.pointee(pointer)?.iter().map(read).collect::<Result<Data, _>>()?))
     }
 
@@ -52,14 +52,14 @@ impl Machine<'_> {
     ) -> Result<(), Fault> {
         let place = self.value(pointer, lane)?.pointer()?;
         let value = self.value(value, lane)?;
-        let atomic = self.recorder.is_some() && self.is_atomic(pointer)?;
+        let atomic = (self.recorder.is_some() || self.port.is_some()) && self.is_atomic(pointer)?;
         for (number, (leaf, bits)) in self.pointee(pointer)?.iter().zip(value.data()?).enumerate() {
             if self.recorder.is_some() {
                 let kind = if atomic { ObservedKind::Atomic } else { ObservedKind::Write };
-                let changed = !atomic && place.inside && self.read(place, *leaf, lane)? != *bits;
+                let changed = !atomic && place.inside && self.read(place, *leaf, lane, false)? != *bits;
                 self.observe(self.statement, kind, place, *leaf, lane, (number == 0, changed));
             }
-            self.write(place, *leaf, lane, *bits)?;
+            self.write(place, *leaf, lane, *bits, atomic)?;
         }
         Ok(())
     }
@@ -75,13 +75,13 @@ impl Machine<'_> {
         }
     }
 
-    fn read(&self, place: Pointer, leaf: Leaf, lane: usize) -> Result<u64, Fault> {
+    fn read(&self, place: Pointer, leaf: Leaf, lane: usize, atomic: bool) -> Result<u64, Fault> {
         match place.root {
             Root::Slot(bound) => {
-                let address = self.address(bound, place.offset + u64::from(leaf.offset), leaf.num.bytes())?;
+                let bytes = leaf.num.bytes();
+                let address = self.address(bound, place.offset + u64::from(leaf.offset), bytes)?;
                 let Some(address) = address else { return Ok(0) };
-                // SAFETY: inside the binding, which is valid by the contract of `Kernel::run`.
-                Ok(unsafe { memory::load(address, leaf.num.bytes()) })
+                Ok(self.load_bound(self.reach(bound, lane, address, bytes), atomic))
             }
             Root::Shared => read_scalar(&self.shared, place.offset, leaf),
             Root::Private => read_scalar(&self.private[lane], place.offset, leaf),
@@ -96,16 +96,23 @@ impl Machine<'_> {
         }
     }
 
-    fn write(&mut self, place: Pointer, leaf: Leaf, lane: usize, bits: u64) -> Result<(), Fault> {
+    fn write(
+        &mut self,
+        place: Pointer,
+        leaf: Leaf,
+        lane: usize,
+        bits: u64,
+        atomic: bool,
+    ) -> Result<(), Fault> {
         if !place.inside {
             return Ok(());
         }
         match place.root {
             Root::Slot(bound) => {
-                let address = self.address(bound, place.offset + u64::from(leaf.offset), leaf.num.bytes())?;
+                let bytes = leaf.num.bytes();
+                let address = self.address(bound, place.offset + u64::from(leaf.offset), bytes)?;
                 let Some(address) = address else { return Ok(()) };
-                // SAFETY: inside the binding, which is valid by the contract of `Kernel::run`.
-                unsafe { memory::store(address, leaf.num.bytes(), bits) };
+                self.store_bound(self.reach(bound, lane, address, bytes), bits, atomic);
                 Ok(())
             }
             Root::Shared => write_scalar(&mut self.shared, place.offset, leaf, bits),
@@ -137,16 +144,16 @@ impl Machine<'_> {
         let old = match place.root {
             _ if !place.inside => 0,
             Root::Slot(bound) => {
-                let address = self.address(bound, place.offset + u64::from(leaf.offset), leaf.num.bytes())?;
+                let bytes = leaf.num.bytes();
+                let address = self.address(bound, place.offset + u64::from(leaf.offset), bytes)?;
                 match address {
-                    // SAFETY: inside the binding, which is valid by the contract of `Kernel::run`.
-                    Some(address) => unsafe { memory::update(address, leaf.num.bytes(), change) },
+                    Some(address) => self.update_bound(self.reach(bound, lane, address, bytes), &change),
                     None => 0,
                 }
             }
             _ => {
-                let old = self.read(place, leaf, lane)?;
-                self.write(place, leaf, lane, change(old))?;
+                let old = self.read(place, leaf, lane, true)?;
+                self.write(place, leaf, lane, change(old), true)?;
                 old
             }
         };

@@ -31,9 +31,13 @@ pub(super) struct Context {
     pub(super) stop: *const u8,
     /// A [`Watcher`](super::told::Watcher), for code that tells what it does.
     pub(super) watcher: *mut u8,
+    /// Its [`Open`](super::told::Open), one for each place.
+    pub(super) open: *mut u8,
     pub(super) group: [u32; 3],
     pub(super) grid: [u32; 3],
     pub(super) threads: [u32; 3],
+    /// Linear number of the first invocation of the workgroup, from 1, for code that tells what it does.
+    pub(super) first_invocation: [u32; 3],
 }
 
 /// What machine code knows of a bound buffer. Of an array of bindings: the table of its elements, and their number.
@@ -271,8 +275,9 @@ fn load_fields(b: &mut FunctionBuilder<'_>, context: Value) -> Vec<(i32, Value)>
         context!(constants),
         context!(stop),
         context!(watcher),
+        context!(open),
     ];
-    let triples = [context!(group), context!(grid), context!(threads)];
+    let triples = [context!(group), context!(grid), context!(threads), context!(first_invocation)];
     let words = triples.iter().flat_map(|first| (0..3).map(move |axis| first + 4 * axis));
     let mut fields = Vec::new();
     for (ty, offset) in

@@ -227,6 +227,18 @@ pub(super) struct Site {
     pub(super) kind: ObservedKind,
     pub(super) space: Space,
     pub(super) variable: String,
+    pub(super) told: Told,
+}
+
+/// How machine code tells of a place that accesses memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// By a call each time.
+    Call,
+    /// By itself, as long as it touches bytes that it has touched or the next ones: for what is only read.
+    Bytes,
+    /// By itself, as long as each invocation goes on with what the one before it did.
+    Run,
 }
 
 /// What a texture is asked for; operands are in [`Stmt::Image`]'s fields of an

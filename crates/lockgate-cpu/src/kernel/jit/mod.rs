@@ -19,6 +19,7 @@ mod flow;
 mod helpers;
 mod image;
 mod ir;
+mod kept;
 mod lower;
 mod math;
 mod narrow;
@@ -39,7 +40,7 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError, atomic::Ordering},
 };
 
-use cranelift_codegen::{ir::AbiParam, ir::types, settings, settings::Configurable};
+use cranelift_codegen::{ir::AbiParam, ir::types, isa::OwnedTargetIsa, settings, settings::Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module as _, default_libcall_names};
@@ -163,8 +164,8 @@ fn compile_variant(program: &Program, slots: usize, lanes: u32, partial: bool) -
     Ok(Compiled { entry, scratch_bytes, module: Mutex::new(Some(module)) })
 }
 
-/// Makes machine code of a variant.
-fn assemble(variant: &Variant<'_>) -> Result<(JITModule, Entry), &'static str> {
+/// The machine that everything is compiled for.
+fn isa() -> Result<OwnedTargetIsa, &'static str> {
     let mut flags = settings::builder();
     let options = [
         ("opt_level", "speed"),
@@ -176,7 +177,12 @@ fn assemble(variant: &Variant<'_>) -> Result<(JITModule, Entry), &'static str> {
         flags.set(name, value).map_err(|_| "this version of Cranelift")?;
     }
     let isa = cranelift_native::builder().map_err(|_| "this processor")?;
-    let isa = isa.finish(settings::Flags::new(flags)).map_err(|_| "this processor")?;
+    isa.finish(settings::Flags::new(flags)).map_err(|_| "this processor")
+}
+
+/// Makes machine code of a variant.
+fn assemble(variant: &Variant<'_>) -> Result<(JITModule, Entry), &'static str> {
+    let isa = isa()?;
     if isa.pointer_bits() != 64 {
         return Err("a processor without 64-bit addresses");
     }
@@ -271,7 +277,7 @@ impl Code {
             context.shared = workspace.shared.as_mut_ptr().cast();
             context.scratch = workspace.scratch.as_mut_ptr().cast();
             if let Some(watcher) = &mut watcher {
-                watcher.begin_group(group, &context);
+                watcher.begin_group(group, &mut context);
                 context.watcher = (&raw mut *watcher).cast();
             }
             // SAFETY: the code reads and writes what `context` points to within the sizes that it was compiled for: the
@@ -294,6 +300,8 @@ impl Code {
             constants: self.program.constants.as_ptr(),
             stop: launch.stop.as_ptr().cast(),
             watcher: std::ptr::null_mut(),
+            open: std::ptr::null_mut(),
+            first_invocation: [0; 3],
             group: [0; 3],
             grid: launch.grid,
             threads: launch.threads.unwrap_or([u32::MAX; 3]),

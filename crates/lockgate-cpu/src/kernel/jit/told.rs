@@ -1,9 +1,14 @@
 //! How machine code tells a recorder what an invocation touches.
 //!
-//! Code for [`Lanes::Watched`](super::Lanes) runs one invocation at a time and calls [`touched`] before each access, and [`barrier`] once for the workgroup. Texels are told by the calls that fetch
-//! them. Tested by `tests/observe.rs` against the interpreter's record.
+//! Code for [`Lanes::Watched`](super::Lanes) runs one invocation at a time and calls [`barrier`] once for the workgroup. Each
+//! place of the source has an [`Open`] with what it does right now; as long as it goes on with that, machine code only
+//! moves the end, and otherwise calls [`touched`]. Texels are told by the calls that fetch them. Tested by
+//! `tests/observe.rs` against the interpreter's record.
 
-use cranelift_codegen::ir::{Block, InstBuilder, StackSlotData, StackSlotKind, Value, types};
+use cranelift_codegen::ir::{
+    Block, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, Type, Value, condcodes::IntCC, types,
+};
+use cranelift_codegen::isa::CallConv;
 use lockgate_runtime::ObservedKind;
 use naga::{AddressSpace, Span};
 
@@ -11,13 +16,104 @@ use super::{
     super::{
         binding::{Binding, TextureBinding},
         memory, sample,
-        watch::{At, Recorder, Space},
+        watch::{At, Recorder, Run, Space},
     },
     code::{Context, Emitter, NONE, context, flags},
     helpers::{ImageCall, field, sample_point},
-    ir::{Id, ImageOp, Memory, Place, Program, Site},
+    ir::{Id, ImageOp, Memory, Place, Program, Site, Told},
+    kept,
     lower::{Lowered, Lowering},
 };
+
+/// What a place does right now, for machine code to go on with.
+///
+/// Where only bytes matter, machine code knows `start` and `reach`. In a run it knows the `key` of the next access and
+/// how far apart keys are: a key is an address and an invocation in one number, so that one comparison is enough.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct Open {
+    /// The key of the next access.
+    key: u64,
+    step: u64,
+    /// The address of the first access.
+    start: u64,
+    /// The furthest access, from `start`.
+    reach: u64,
+    /// The key of the first access.
+    first_key: u64,
+    stride: u64,
+    changed: bool,
+    first: u32,
+    /// Of one access. 0: nothing is open.
+    bytes: u32,
+    epoch: u32,
+    stretch: u32,
+}
+
+/// Nothing that machine code goes on with.
+const CLOSED: Open = Open {
+    key: 2,
+    step: 0,
+    start: u64::MAX,
+    reach: 0,
+    first_key: 2,
+    stride: 0,
+    changed: false,
+    first: 0,
+    bytes: 0,
+    epoch: 0,
+    stretch: 0,
+};
+
+/// What a key counts for each invocation. It is odd, and its multiples keep so far apart that no two keys of one launch
+/// are the same, unless it has some 2^28 invocations and luck.
+const APART: u64 = 0x9e37_79b9_7f4a_7c15;
+/// The bits of a key that say which of a store's words change.
+const CHANGED_SHIFT: u32 = 62;
+/// A key that no run has: of an access out of range.
+const NO_KEY: u64 = 1;
+
+fn key(address: u64, invocation: u32, changed: bool) -> u64 {
+    address
+        .wrapping_add(u64::from(invocation).wrapping_mul(APART))
+        .wrapping_add(u64::from(changed) << CHANGED_SHIFT)
+}
+
+impl Open {
+    /// How many accesses a run has: how often `step` leads from the first key to the next one.
+    fn count(&self) -> u32 {
+        // Newton's inverse of an odd number: each round doubles the bits that are right.
+        let inverse = (0..6).fold(self.step, |inverse, _| {
+            inverse.wrapping_mul(2u64.wrapping_sub(self.step.wrapping_mul(inverse)))
+        });
+        self.key.wrapping_sub(self.first_key).wrapping_mul(inverse) as u32
+    }
+
+    /// A run of one access.
+    fn run(
+        address: u64,
+        invocation: u32,
+        changed: bool,
+        (bytes, stride): (u32, u64),
+        (epoch, stretch): (u32, u32),
+    ) -> Open {
+        let (first_key, step) = (key(address, invocation, changed), stride.wrapping_add(APART));
+        let key = first_key.wrapping_add(step);
+        Open {
+            key,
+            step,
+            start: address,
+            reach: 0,
+            first_key,
+            stride,
+            changed,
+            first: invocation,
+            bytes,
+            epoch,
+            stretch,
+        }
+    }
+}
 
 /// What machine code calls with.
 pub(super) struct Watcher<'a> {
@@ -25,47 +121,163 @@ pub(super) struct Watcher<'a> {
     sites: &'a [Site],
     /// The recorder's numbers of the sites.
     numbers: Vec<Option<u16>>,
+    open: Vec<Open>,
     shared: u64,
 }
 
 /// Bytes that are compared at once to see whether a store changes them.
 const PIECE: u32 = 4;
 
+/// Set in the number of a site whose access is not what its [`Open`] stands for.
+const ASIDE: u32 = 1 << 31;
+
 impl<'a> Watcher<'a> {
     pub(super) fn new(recorder: &'a mut Recorder, program: &'a Program) -> Self {
-        Watcher { recorder, sites: &program.sites, numbers: vec![None; program.sites.len()], shared: 0 }
+        recorder.defer();
+        let (sites, count) = (&program.sites, program.sites.len());
+        Watcher { recorder, sites, numbers: vec![None; count], open: vec![CLOSED; count], shared: 0 }
     }
 
-    pub(super) fn begin_group(&mut self, number: u64, context: &Context) {
+    pub(super) fn begin_group(&mut self, number: u64, context: &mut Context) {
+        // Runs go on into the next workgroup only where it begins as this one did.
+        let bound = self.recorder.epoch(Space::Slot(0)) != 0;
+        self.close(|space| bound || space == Space::Workgroup);
         self.shared = context.shared as u64;
         self.recorder.begin_group(number);
+        context.open = self.open.as_mut_ptr().cast();
+        context.first_invocation = [self.recorder.first_invocation(), 0, 0];
+    }
+
+    /// The recorder's number of a site.
+    fn number(&mut self, site: u32, lane: u32) -> u16 {
+        match self.numbers[site as usize] {
+            Some(own) => own,
+            None => {
+                let place = &self.sites[site as usize];
+                let own = self.recorder.site(&at(place, lane, &|| place.variable.clone()));
+                *self.numbers[site as usize].insert(own)
+            }
+        }
     }
 
     /// `image`: the bytes that are stored, if they are.
     fn touched(&mut self, number: u32, lane: u32, address: *mut u8, bytes: u32, image: *const u8) {
+        let (aside, number) = (number & ASIDE != 0, number & !ASIDE);
         let Some(site) = self.sites.get(number as usize) else { return };
-        let Site { kind, space, .. } = *site;
-        let own = match self.numbers[number as usize] {
-            Some(own) => own,
-            None => {
-                let own = self.recorder.site(&at(site, lane, &|| site.variable.clone()));
-                *self.numbers[number as usize].insert(own)
-            }
-        };
+        let Site { kind, space, told, .. } = *site;
+        let told = if aside { Told::Call } else { told };
+        let own = self.number(number, lane);
         let start = if space == Space::Workgroup { self.shared } else { 0 };
         let first = address as u64 - start;
-        if kind != ObservedKind::Write {
+        let still = matches!(space, Space::Slot(slot) if self.recorder.is_still(slot));
+        if told == Told::Bytes && still {
+            self.close_bytes(number);
+            self.open[number as usize] = Open { start: first, bytes, ..CLOSED };
+        } else if kind != ObservedKind::Write {
+            if told == Told::Run {
+                return self.go_on(number, lane, address, (bytes, false));
+            }
             let looks = kind == ObservedKind::Atomic && image.is_null();
-            return self.recorder.touch_at((own, kind, space), lane, first, bytes, looks);
+            self.recorder.touch_at((own, kind, space), lane, first, bytes, looks);
+        } else {
+            let pieces = (0..bytes).step_by(PIECE as usize);
+            let size = |offset: u32| PIECE.min(bytes - offset);
+            let changes = |offset: u32| {
+                // SAFETY: machine code stores there next, which `Kernel::run` has the caller's promise for.
+                let old = unsafe { memory::load(address.wrapping_add(offset as usize), size(offset)) };
+                // SAFETY: as many bytes lie in the frame of the caller.
+                let new = unsafe { memory::load(image.wrapping_add(offset as usize), size(offset)) };
+                old != new
+            };
+            let changed = pieces.clone().filter(|offset| changes(*offset)).count();
+            if told == Told::Run && (changed == 0 || changed == pieces.len()) {
+                return self.go_on(number, lane, address, (bytes, changed != 0));
+            }
+            for offset in pieces {
+                let at = first + u64::from(offset);
+                self.recorder.touch_at((own, kind, space), lane, at, size(offset), changes(offset));
+            }
         }
-        for offset in (0..bytes).step_by(PIECE as usize) {
-            let piece = PIECE.min(bytes - offset);
-            // SAFETY: machine code stores there next, which `Kernel::run` has the caller's promise for.
-            let old = unsafe { memory::load(address.wrapping_add(offset as usize), piece) };
-            // SAFETY: as many bytes lie in the frame of the caller.
-            let new = unsafe { memory::load(image.wrapping_add(offset as usize), piece) };
-            self.recorder.touch_at((own, kind, space), lane, first + u64::from(offset), piece, old != new);
+        self.relieve();
+    }
+
+    /// A place that makes runs touches something else than its run goes on with.
+    fn go_on(&mut self, number: u32, lane: u32, address: *mut u8, (bytes, changed): (u32, bool)) {
+        let invocation = self.recorder.first_invocation() + lane;
+        let address = address as u64;
+        let open = self.open[number as usize];
+        let second = open.bytes != 0 && open.count() == 1 && open.first + 1 == invocation;
+        // The second of a run says how far they are apart.
+        let stride = address.wrapping_sub(open.start);
+        if second && open.changed == changed && stride <= u64::from(u32::MAX) && stride.is_multiple_of(2) {
+            let run = Open::run(open.start, open.first, changed, (bytes, stride), (open.epoch, open.stretch));
+            self.open[number as usize] = Open { key: run.key.wrapping_add(run.step), ..run };
+            return;
         }
+        self.close_run(number);
+        // What comes is most likely as far apart as what was before.
+        let stride = if open.stride == 0 { u64::from(bytes) } else { open.stride };
+        let epoch = (self.recorder.epoch(self.sites[number as usize].space), self.recorder.stretch());
+        self.open[number as usize] = Open::run(address, invocation, changed, (bytes, stride), epoch);
+        self.relieve();
+    }
+
+    /// Settles what has been recorded if it is too much.
+    fn relieve(&mut self) {
+        if self.recorder.is_overfull() {
+            self.close(|_| true);
+            self.recorder.end_part();
+        }
+    }
+
+    /// Closes what places in some spaces do.
+    fn close(&mut self, which: impl Fn(Space) -> bool) {
+        for (number, site) in (0u32..).zip(self.sites).filter(|(_, site)| which(site.space)) {
+            match site.told {
+                Told::Call => {}
+                Told::Bytes => self.close_bytes(number),
+                Told::Run => self.close_run(number),
+            }
+        }
+    }
+
+    fn close_bytes(&mut self, number: u32) {
+        let open = std::mem::replace(&mut self.open[number as usize], CLOSED);
+        if let Some(own) = self.numbers[number as usize].filter(|_| open.bytes != 0) {
+            self.recorder.add_bytes(own, open.start, open.reach + u64::from(open.bytes));
+        }
+    }
+
+    fn close_run(&mut self, number: u32) {
+        let open = self.open[number as usize];
+        self.open[number as usize] = Open { stride: open.stride, ..CLOSED };
+        let Some(site) = self.numbers[number as usize].filter(|_| open.bytes != 0) else { return };
+        let shared = if self.sites[number as usize].space == Space::Workgroup { self.shared } else { 0 };
+        let Open { changed, stride, first, bytes, epoch, stretch, .. } = open;
+        let (start, count) = (open.start - shared, open.count());
+        if stride == u64::from(bytes) {
+            self.recorder.add_bytes(site, start, stride * u64::from(count));
+        } else {
+            let each = |number: u32| start + stride * u64::from(number);
+            (0..count).for_each(|number| self.recorder.add_bytes(site, each(number), bytes.into()));
+        }
+        let stride = stride as u32;
+        self.recorder.add_run(Run { site, changed, epoch, stretch, first, count, start, stride, bytes });
+    }
+
+    fn barrier(&mut self, flags: naga::Barrier) {
+        let bound = flags.intersects(naga::Barrier::STORAGE | naga::Barrier::TEXTURE);
+        let own = flags.contains(naga::Barrier::WORK_GROUP);
+        self.close(|space| if space == Space::Workgroup { own } else { bound });
+        self.recorder.barrier(flags);
+    }
+}
+
+impl Drop for Watcher<'_> {
+    /// However the part of the launch has ended, it is recorded.
+    fn drop(&mut self) {
+        self.close(|_| true);
+        self.recorder.end_part();
     }
 }
 
@@ -114,7 +326,7 @@ fn at<'s>(site: &Site, lane: u32, variable: &'s dyn Fn() -> String) -> At<'s> {
     At { span: site.span, kind: site.kind, space: site.space, variable, lane }
 }
 
-extern "C" fn touched(
+pub(super) extern "C" fn touched(
     watcher: *mut Watcher<'_>,
     site: u32,
     lane: u32,
@@ -127,7 +339,7 @@ extern "C" fn touched(
     watcher.touched(site, lane, address, bytes, image);
 }
 
-extern "C" fn beyond(watcher: *mut Watcher<'_>, site: u32, lane: u32, index: u32, count: u32) {
+pub(super) extern "C" fn beyond(watcher: *mut Watcher<'_>, site: u32, lane: u32, index: u32, count: u32) {
     // SAFETY: as in `touched`.
     let watcher = unsafe { &mut *watcher };
     if let Some(site) = watcher.sites.get(site as usize) {
@@ -140,7 +352,7 @@ extern "C" fn beyond(watcher: *mut Watcher<'_>, site: u32, lane: u32, index: u32
 extern "C" fn barrier(watcher: *mut Watcher<'_>, flags: u32) {
     // SAFETY: as in `touched`.
     let watcher = unsafe { &mut *watcher };
-    watcher.recorder.barrier(naga::Barrier::from_bits_truncate(flags));
+    watcher.barrier(naga::Barrier::from_bits_truncate(flags));
 }
 
 impl Lowering<'_> {
@@ -160,7 +372,12 @@ impl Lowering<'_> {
             Memory::Element { .. } | Memory::Immediates | Memory::Constants => return place,
         };
         let variable = variable.unwrap_or_default();
-        self.program.sites.push(Site { span, kind, space, variable });
+        let told = match (&place.memory, kind) {
+            (Memory::Slot { readonly: true, .. }, ObservedKind::Read) => Told::Bytes,
+            (Memory::Slot { .. } | Memory::Shared, ObservedKind::Read | ObservedKind::Write) => Told::Run,
+            _ => Told::Call,
+        };
+        self.program.sites.push(Site { span, kind, space, variable, told });
         Place { site: Some(self.program.sites.len() as u32 - 1), ..place }
     }
 
@@ -176,7 +393,7 @@ impl Lowering<'_> {
         };
         let variable = self.globals.slots.get(slot as usize).map(|slot| slot.name.clone());
         let (span, space, variable) = (self.at, Space::Slot(slot), variable.unwrap_or_default());
-        self.program.sites.push(Site { span, kind, space, variable });
+        self.program.sites.push(Site { span, kind, space, variable, told: Told::Call });
         Some(self.program.sites.len() as u32 - 1)
     }
 
@@ -197,6 +414,15 @@ impl Lowering<'_> {
     }
 }
 
+/// Where the indices of a place lead, and the first of them that is out of range with what it had to be below.
+struct Led {
+    address: Value,
+    /// Whether all are in range; nothing if there are none.
+    inside: Option<Value>,
+    index: Value,
+    count: Value,
+}
+
 impl Emitter<'_, '_> {
     /// Tells what is accessed next: scalars at byte offsets of a place.
     pub(super) fn tell(&mut self, place: &Place, leaves: &[(u32, Id)], stores: bool) {
@@ -205,32 +431,39 @@ impl Emitter<'_, '_> {
         if own && place.indices.is_empty() {
             return;
         }
-        let end = self.b.create_block();
         let lane = match self.first {
             Some(first) => first,
             None => self.int(0),
         };
-        let address = self.tell_indices(place, (site, lane), end);
-        if !own {
-            let scalars = leaves.iter().map(|(offset, id)| (*offset, *id, self.program.num(*id).bytes()));
-            let mut chunks: Vec<Vec<(u32, Id, u32)>> = Vec::new();
-            for scalar in scalars {
-                match chunks.last_mut() {
-                    Some(chunk) if chunk.last().is_some_and(|last| last.0 + last.2 == scalar.0) => {
-                        chunk.push(scalar);
-                    }
-                    _ => chunks.push(vec![scalar]),
+        let scalars = leaves.iter().map(|(offset, id)| (*offset, *id, self.program.num(*id).bytes()));
+        let mut chunks: Vec<Vec<(u32, Id, u32)>> = Vec::new();
+        for scalar in scalars {
+            match chunks.last_mut() {
+                Some(chunk) if chunk.last().is_some_and(|last| last.0 + last.2 == scalar.0) => {
+                    chunk.push(scalar);
                 }
+                _ => chunks.push(vec![scalar]),
             }
-            chunks.iter().for_each(|chunk| self.tell_chunk(place, (site, lane), address, chunk, stores));
+        }
+        let led = self.lead(place);
+        let end = self.b.create_block();
+        let words = chunks.first().is_some_and(|chunk| chunk.iter().all(|(_, _, bytes)| *bytes == PIECE));
+        if let ([chunk], true) = (&*chunks, words) {
+            self.go_on(place, (site, lane), &led, (chunk, stores), end);
+        }
+        self.tell_beyond(&led, (site, lane), end);
+        if !own {
+            for (number, chunk) in chunks.iter().enumerate() {
+                let site = if number == 0 && chunks.len() == 1 && words { site } else { site | ASIDE };
+                self.tell_chunk(place, (site, lane), led.address, chunk, stores);
+            }
         }
         self.b.ins().jump(end, NONE);
         self.start(end);
     }
 
-    /// The address that the indices lead to; where one is out of range, that is told and the code goes on at
-    /// `after`.
-    fn tell_indices(&mut self, place: &Place, (site, lane): (u32, Value), after: Block) -> Value {
+    /// Where the indices of a place lead.
+    fn lead(&mut self, place: &Place) -> Led {
         let mut address = self.base(place.memory);
         let zero = self.int(0);
         let (mut inside, mut index, mut count) = (None, zero, zero);
@@ -246,23 +479,25 @@ impl Emitter<'_, '_> {
                 Some(inside) => self.b.ins().band(inside, in_range),
             });
         }
-        if let Some(inside) = inside {
-            let [within, outside] = [(); 2].map(|()| self.b.create_block());
-            self.b.ins().brif(inside, within, NONE, outside, NONE);
-            self.b.set_cold_block(outside);
-            self.start(outside);
-            let (watcher, site) = (self.field(context!(watcher)), self.int(site));
-            let types = [types::I64, types::I32, types::I32, types::I32, types::I32];
-            self.call_helper(
-                beyond as *const () as usize,
-                &types,
-                false,
-                &[watcher, site, lane, index, count],
-            );
-            self.b.ins().jump(after, NONE);
-            self.start(within);
+        Led { address, inside, index, count }
+    }
+
+    /// Where an index is out of range, tells that and goes on at `after`.
+    fn tell_beyond(&mut self, led: &Led, (site, lane): (u32, Value), after: Block) {
+        let Some(inside) = led.inside else { return };
+        let [within, outside] = [(); 2].map(|()| self.b.create_block());
+        self.b.ins().brif(inside, within, NONE, outside, NONE);
+        self.b.set_cold_block(outside);
+        self.start(outside);
+        let (watcher, site) = (self.field(context!(watcher)), self.int(site));
+        let types = [types::I64, types::I32, types::I32, types::I32, types::I32];
+        let arguments = [watcher, site, lane, led.index, led.count];
+        match kept::beyond() {
+            Some(address) => self.call_kept(address, &types, &arguments),
+            None => drop(self.call_helper(beyond as *const () as usize, &types, false, &arguments)),
         }
-        address
+        self.b.ins().jump(after, NONE);
+        self.start(within);
     }
 
     /// Neighbouring scalars, by offset, value and size.
@@ -292,7 +527,133 @@ impl Emitter<'_, '_> {
         let (watcher, site, bytes) = (self.field(context!(watcher)), self.int(site), self.int(bytes));
         let types = [types::I64, types::I32, types::I32, types::I64, types::I32, types::I64];
         let arguments = [watcher, site, lane, address, bytes, image];
-        self.call_helper(touched as *const () as usize, &types, false, &arguments);
+        match kept::touched() {
+            Some(address) => self.call_kept(address, &types, &arguments),
+            None => drop(self.call_helper(touched as *const () as usize, &types, false, &arguments)),
+        }
+    }
+
+    /// Calls what leaves all registers as they are.
+    fn call_kept(&mut self, address: usize, parameters: &[Type], arguments: &[Value]) {
+        let signature = self.b.import_signature(kept::signature(parameters, CallConv::PreserveAll));
+        let address = self.b.ins().iconst(types::I64, address as i64);
+        self.b.ins().call_indirect(signature, address, arguments);
+    }
+
+    /// Goes to `after` if an access goes on with what its site does; the code behind this is cold then.
+    fn go_on(
+        &mut self,
+        place: &Place,
+        (site, lane): (u32, Value),
+        led: &Led,
+        (chunk, stores): (&[(u32, Id, u32)], bool),
+        after: Block,
+    ) {
+        let (Some(first), told) = (chunk.first(), self.program.sites[site as usize].told) else { return };
+        let address = self.b.ins().iadd_imm_s(led.address, i64::from(place.offset + first.0));
+        let all = self.field(context!(open));
+        let open = self.b.ins().iadd_imm_s(all, i64::from(site) * size_of::<Open>() as i64);
+        let call = match told {
+            Told::Call => return,
+            Told::Bytes => {
+                let bytes = chunk.len() as u32 * PIECE;
+                self.go_on_with_bytes(open, address, (bytes, led.inside), after)
+            }
+            Told::Run => {
+                let values = if stores { chunk } else { &[] };
+                self.go_on_with_run(open, lane, address, (values, led.inside), after)
+            }
+        };
+        self.b.set_cold_block(call);
+        self.start(call);
+    }
+
+    /// Goes to `after` if the bytes are among those of the site or right behind them. Returns where to go on otherwise.
+    fn go_on_with_bytes(
+        &mut self,
+        open: Value,
+        address: Value,
+        (bytes, inside): (u32, Option<Value>),
+        after: Block,
+    ) -> Block {
+        let reach_at = std::mem::offset_of!(Open, reach) as i32;
+        let start = self.b.ins().load(types::I64, flags(), open, std::mem::offset_of!(Open, start) as i32);
+        let mut offset = self.b.ins().isub(address, start);
+        if let Some(inside) = inside {
+            let far = self.b.ins().iconst(types::I64, i64::MIN);
+            offset = self.b.ins().select(inside, offset, far);
+        }
+        let reach = self.b.ins().load(types::I64, flags(), open, reach_at);
+        let [other, next, call] = [(); 3].map(|()| self.b.create_block());
+        let known = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, offset, reach);
+        self.b.ins().brif(known, after, NONE, other, NONE);
+        self.start(other);
+        let behind = self.b.ins().iadd_imm_s(reach, i64::from(bytes));
+        let follows = self.b.ins().icmp(IntCC::Equal, offset, behind);
+        self.b.ins().brif(follows, next, NONE, call, NONE);
+        self.start(next);
+        self.b.ins().store(flags(), offset, open, reach_at);
+        self.b.ins().jump(after, NONE);
+        call
+    }
+
+    /// Goes to `after` if the invocation goes on with the run of the site. `values` are words that are stored. Returns
+    /// where to go on otherwise.
+    fn go_on_with_run(
+        &mut self,
+        open: Value,
+        lane: Value,
+        address: Value,
+        (values, inside): (&[(u32, Id, u32)], Option<Value>),
+        after: Block,
+    ) -> Block {
+        let group = self.field(context!(first_invocation));
+        let invocation = self.b.ins().iadd(group, lane);
+        let invocation = self.b.ins().uextend(types::I64, invocation);
+        let apart = self.b.ins().iconst(types::I64, APART as i64);
+        let apart = self.b.ins().imul(invocation, apart);
+        let mut key = self.b.ins().iadd(address, apart);
+        if let Some(changes) = self.changes(address, values) {
+            let changes = self.b.ins().ishl_imm_u(changes, i64::from(CHANGED_SHIFT));
+            key = self.b.ins().iadd(key, changes);
+        }
+        if let Some(inside) = inside {
+            let none = self.b.ins().iconst(types::I64, NO_KEY as i64);
+            key = self.b.ins().select(inside, key, none);
+        }
+        let key_at = std::mem::offset_of!(Open, key) as i32;
+        let expected = self.b.ins().load(types::I64, flags(), open, key_at);
+        let same = self.b.ins().icmp(IntCC::Equal, key, expected);
+        let [next, call] = [(); 2].map(|()| self.b.create_block());
+        self.b.ins().brif(same, next, NONE, call, NONE);
+        self.start(next);
+        let step = self.b.ins().load(types::I64, flags(), open, std::mem::offset_of!(Open, step) as i32);
+        let following = self.b.ins().iadd(key, step);
+        self.b.ins().store(flags(), following, open, key_at);
+        self.b.ins().jump(after, NONE);
+        call
+    }
+
+    /// 1 if stores change all words, 0 if they change none, and something else otherwise; nothing without stores.
+    fn changes(&mut self, address: Value, values: &[(u32, Id, u32)]) -> Option<Value> {
+        let first = values.first()?.0;
+        let (mut all, mut any): (Option<Value>, Option<Value>) = (None, None);
+        for (offset, id, _) in values {
+            let value = self.scalar(*id);
+            let new = match self.b.func.dfg.value_type(value) {
+                types::I32 => value,
+                _ => self.b.ins().bitcast(types::I32, MemFlagsData::new(), value),
+            };
+            let old = self.b.ins().load(types::I32, flags(), address, (offset - first) as i32);
+            let changes = self.b.ins().icmp(IntCC::NotEqual, old, new);
+            all = Some(all.map_or(changes, |all| self.b.ins().band(all, changes)));
+            any = Some(any.map_or(changes, |any| self.b.ins().bor(any, changes)));
+        }
+        // Both 0, both 1, or 0 and 1.
+        let (all, any) = (self.b.ins().uextend(types::I64, all?), self.b.ins().uextend(types::I64, any?));
+        let mixed = self.b.ins().bxor(all, any);
+        let mixed = self.b.ins().ishl_imm_u(mixed, 1);
+        Some(self.b.ins().bor(any, mixed))
     }
 
     /// Writes who is told of the texels of a call.

@@ -5,8 +5,11 @@
 //! indices out of range. Deliberately absent: resources and commands, which the device adds. Tested by
 //! `tests/observe.rs`; the race rules in `shadow`.
 
+mod runs;
 mod shadow;
 
+pub(super) use runs::Run;
+use runs::Runs;
 use shadow::{Pages, Rival, Shadow, Toucher};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -117,6 +120,9 @@ pub struct Recorder {
     quiet: Vec<bool>,
     bound: Shadow,
     shared: Shadow,
+    /// Whether accesses of bound memory wait as runs.
+    deferred: bool,
+    runs: Runs,
     numbers: HashMap<(Option<Range<usize>>, ObservedKind, Space), u16>,
     sites: Vec<Site>,
     touched: Vec<Trail>,
@@ -143,6 +149,8 @@ impl Recorder {
             quiet: Vec::new(),
             bound: Shadow::new(shift),
             shared: Shadow::new(shift),
+            deferred: false,
+            runs: Runs::default(),
             numbers: HashMap::new(),
             sites: Vec::new(),
             touched: Vec::new(),
@@ -217,6 +225,7 @@ impl Recorder {
     }
 
     pub(super) fn begin_group(&mut self, group: u64) {
+        self.settle_shared();
         self.group = group as u32;
         self.epochs = [0; 2];
         self.shared.forget();
@@ -224,6 +233,7 @@ impl Recorder {
 
     /// A barrier that all invocations of the workgroup have reached.
     pub(super) fn barrier(&mut self, flags: naga::Barrier) {
+        self.settle_shared();
         let bound = flags.intersects(naga::Barrier::STORAGE | naga::Barrier::TEXTURE);
         self.epochs[0] += u32::from(bound);
         self.epochs[1] += u32::from(flags.contains(naga::Barrier::WORK_GROUP));
@@ -245,10 +255,68 @@ impl Recorder {
         bytes: u32,
         changed: bool,
     ) {
+        self.add_bytes(site, address, bytes.into());
+        let workgroup = !matches!(space, Space::Slot(_));
+        let group = (self.group * self.group_size + 1, self.group_size);
+        let (first, epoch) = (group.0 + lane, self.epochs[usize::from(workgroup)]);
+        if self.deferred {
+            if matches!(space, Space::Slot(slot) if self.is_still(slot)) {
+                return;
+            }
+            let (count, start, stride, stretch) = (1, address, bytes, self.stretch());
+            return self.add_run(Run { site, changed, epoch, stretch, first, count, start, stride, bytes });
+        }
+        let me = Toucher { invocation: first, group, epoch, site };
+        self.touch_cells(&me, (kind, space), address, bytes, changed);
+    }
+
+    /// A place touches bytes.
+    pub(super) fn add_bytes(&mut self, site: u16, address: u64, bytes: u64) {
+        let piece = 1u64 << self.shift;
+        let first = address & !(piece - 1);
+        let end = (address + bytes + piece - 1) & !(piece - 1);
+        self.touched[usize::from(site)].add(first..end, piece);
+    }
+
+    /// From here on accesses of bound memory wait as runs.
+    pub(super) fn defer(&mut self) {
+        self.deferred = true;
+    }
+
+    /// Linear number of the first invocation of the workgroup that runs, from 1.
+    pub(super) fn first_invocation(&self) -> u32 {
+        self.group * self.group_size + 1
+    }
+
+    /// Barriers of the workgroup so far that concern a memory.
+    pub(super) fn epoch(&self, space: Space) -> u32 {
+        self.epochs[usize::from(space == Space::Workgroup)]
+    }
+
+    /// Barriers of the workgroup so far: each counts at least once.
+    pub(super) fn stretch(&self) -> u32 {
+        self.epochs[0] + self.epochs[1]
+    }
+
+    /// Whether only the bytes that are touched matter: nothing in the launch writes to the slot, and all of it is
+    /// written.
+    pub(super) fn is_still(&self, slot: u32) -> bool {
+        let quiet = self.quiet.get(slot as usize) == Some(&true);
+        quiet && self.fresh.get(slot as usize).is_none_or(ByteSet::is_empty)
+    }
+
+    /// Looks for rivals of an access, piece by piece.
+    fn touch_cells(
+        &mut self,
+        me: &Toucher,
+        (kind, space): (ObservedKind, Space),
+        address: u64,
+        bytes: u32,
+        changed: bool,
+    ) {
         let piece = 1u64 << self.shift;
         let first = address & !(piece - 1);
         let end = (address + u64::from(bytes) + piece - 1) & !(piece - 1);
-        self.touched[usize::from(site)].add(first..end, piece);
         let (workgroup, unwritten, quiet) = match space {
             Space::Slot(slot) => {
                 let unwritten = self.fresh.get(slot as usize).is_some_and(|fresh| !fresh.is_empty());
@@ -261,9 +329,6 @@ impl Recorder {
         if quiet && !unwritten {
             return;
         }
-        let group = (self.group * self.group_size + 1, self.group_size);
-        let invocation = group.0 + lane;
-        let me = Toucher { invocation, group, epoch: self.epochs[usize::from(workgroup)], site };
         // A stepped range divides, which costs more than all the rest.
         let mut next = first;
         while next < end {
@@ -273,17 +338,17 @@ impl Recorder {
             let shadow = if workgroup { &mut self.shared } else { &mut self.bound };
             let nothing = fresh && !shadow.is_written(address);
             let rival = match kind {
-                ObservedKind::Read => shadow.read(address, &me),
-                ObservedKind::Write => shadow.write(address, &me, changed),
-                ObservedKind::AtomicLoad => shadow.atomic(address, &me, true),
-                ObservedKind::Atomic => shadow.atomic(address, &me, false),
+                ObservedKind::Read => shadow.read(address, me),
+                ObservedKind::Write => shadow.write(address, me, changed),
+                ObservedKind::AtomicLoad => shadow.atomic(address, me, true),
+                ObservedKind::Atomic => shadow.atomic(address, me, false),
             };
             if nothing {
-                let id = self.global_id(invocation);
-                self.complete &= note(&mut self.reads_of_nothing, site, id, [address, address + piece]);
+                let id = self.global_id(me.invocation);
+                self.complete &= note(&mut self.reads_of_nothing, me.site, id, [address, address + piece]);
             }
             if let Some(rival) = rival {
-                self.race(&rival, &me, kind, address..address + piece, changed);
+                self.race(&rival, me, kind, address..address + piece, changed);
             }
         }
     }

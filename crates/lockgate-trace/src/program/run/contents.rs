@@ -139,6 +139,18 @@ impl Machine<'_> {
         staging.read(0, size)
     }
 
+    /// All bytes of a resource.
+    pub(super) fn read_all(&mut self, id: ResourceId) -> Result<Vec<u8>> {
+        let Some(texture) = self.textures[id.index()].clone() else { return self.read_buffer(id) };
+        let mut bytes = Vec::new();
+        for slice in 0..texture.descriptor().slice_count() {
+            for level in 0..texture.mip_level_count() {
+                bytes.extend(self.read_level(id, level, slice)?);
+            }
+        }
+        Ok(bytes)
+    }
+
     fn write_buffer(&mut self, buffer: &Buffer, bytes: &[u8]) -> Result<()> {
         if buffer.storage_mode() == StorageMode::Shared {
             return buffer.write(0, bytes);

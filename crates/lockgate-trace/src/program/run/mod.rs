@@ -154,6 +154,37 @@ impl ProgramFile {
     }
 }
 
+impl ProgramFile {
+    /// Runs the program and gives what each of its buffers and textures holds in the end, by name: the bytes of a
+    /// buffer, or of all levels of all slices of a texture.
+    ///
+    /// ```
+    /// use lockgate_trace::{NoFiles, ProgramFile};
+    /// let file = ProgramFile::parse("empty.kdl", "buffer A size=4", &NoFiles)?;
+    /// let outcome = file.outcome(&lockgate_runtime::Device::null())?;
+    /// assert_eq!(outcome, [("A".to_owned(), vec![0; 4])]);
+    /// # Ok::<(), lockgate_trace::Diagnostics>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ProgramFile::run`].
+    pub fn outcome(&self, device: &Device) -> Result<Vec<(String, Vec<u8>)>, Diagnostics> {
+        let refused = refuse::refuse(self);
+        if !refused.is_empty() {
+            return Err(Diagnostics(refused));
+        }
+        let mut machine = Machine::new(self, device)?;
+        machine.prepare()?;
+        machine.take_steps(&|_| {})?;
+        let all = self.resources.iter().enumerate().map(|(index, resource)| {
+            let bytes = machine.read_all(ResourceId(index as u32));
+            let bytes = bytes.map_err(|error| failure(self, &resource.span, &error))?;
+            Ok((resource.name.clone(), bytes))
+        });
+        Ok(all.collect::<Result<_, Diagnostic>>()?)
+    }
+}
+
 /// The objects of a device that a program has made.
 struct Machine<'a> {
     file: &'a ProgramFile,
