@@ -31,6 +31,27 @@ const BLUR: &str = "
         result[id.x] = sum;
     }";
 
+/// Places that go on in no order.
+const SCATTER: &str = "
+    @group(0) @binding(0) var<storage, read> x: array<u32>;
+    @group(0) @binding(1) var<storage, read_write> y: array<u32>;
+    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+        let at = (id.x * 40503u) % arrayLength(&y);
+        y[at] = x[at] + 1u;
+    }";
+
+/// Workgroup memory with barriers.
+const HALVES: &str = "
+    var<workgroup> tile: array<u32, 64>;
+    @group(0) @binding(0) var<storage, read> x: array<u32>;
+    @group(0) @binding(1) var<storage, read_write> y: array<u32>;
+    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+        tile[lane] = x[id.x];
+        workgroupBarrier();
+        for (var s = 32u; s > 0u; s /= 2u) { if lane < s { tile[lane] += tile[lane + s]; } workgroupBarrier(); }
+        if lane == 0u { y[id.x / 64u] = tile[0]; }
+    }";
+
 fn compile(source: &str, engine: Engine, lanes: Lanes) -> Option<Kernel> {
     let module = naga::front::wgsl::parse_str(source).ok()?;
     let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module).ok()?;
@@ -61,7 +82,9 @@ fn best<const N: usize>(rounds: usize, mut runs: [&mut dyn FnMut(); N]) -> [f64;
 
 fn main() -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    for (name, source, scalars) in [("saxpy", SAXPY, 1), ("blur", BLUR, 4)] {
+    for (name, source, scalars) in
+        [("saxpy", SAXPY, 1), ("blur", BLUR, 4), ("scatter", SCATTER, 1), ("halves", HALVES, 1)]
+    {
         let mut buffers = [(); 2].map(|()| vec![0u32; (GROUPS * 64 * scalars) as usize]);
         let bindings: Vec<Binding> = buffers
             .iter_mut()
