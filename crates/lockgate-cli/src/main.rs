@@ -52,9 +52,11 @@ fn explain(code: Option<&str>, out: &mut dyn Write) -> Result<ExitCode, run::Sto
 
 /// Lists devices, those that cannot be used with the reason.
 fn devices(out: &mut dyn Write) -> Result<ExitCode, run::Stop> {
-    for device in lockgate::devices() {
+    let devices = lockgate::devices();
+    let width = devices.iter().map(|device| device.name.len()).max().unwrap_or(0);
+    for device in devices {
         let usable = device.usable.map_or_else(|why| format!(" (cannot be used: {why})"), |()| String::new());
-        writeln!(out, "{:8}  {}{usable}", device.name, device.description)?;
+        writeln!(out, "{:width$}  {}{usable}", device.name, device.description)?;
     }
     Ok(ExitCode::SUCCESS)
 }

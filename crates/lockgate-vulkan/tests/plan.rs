@@ -1,7 +1,8 @@
 //! Plans: snapshots of small graphs, and plans of generated graphs lifted back to orders.
 
 use lockgate_sync::{
-    CommandRef, CommitId, Edge, EventId, Graph, Stage, SyncKind, SyncOp, Vertex, VertexId, VertexKind,
+    CommandRef, CommitId, Edge, EventId, Graph, Publishes, Stage, SyncKind, SyncOp, Vertex, VertexId,
+    VertexKind,
 };
 use lockgate_vulkan::plan::{Batch, HardwareStages, ImageId, Job, Plan, Planner, Point, Step};
 use proptest::prelude::*;
@@ -13,7 +14,11 @@ fn graph(first: u64, vertices: &[(VertexKind, &[u64])]) -> Graph {
     for (at, (kind, waits)) in vertices.iter().enumerate() {
         let start = graph.edges.len() as u32;
         let by = SyncOp { kind: SyncKind::Serial, at: None };
-        graph.edges.extend(waits.iter().map(|from| Edge { from: VertexId(*from), by }));
+        graph.edges.extend(waits.iter().map(|from| Edge {
+            from: VertexId(*from),
+            by,
+            publishes: Publishes::Device,
+        }));
         let edges = start..graph.edges.len() as u32;
         graph.vertices.push(Vertex { id: VertexId(first + at as u64), kind: *kind, edges });
     }

@@ -1,5 +1,7 @@
 //! One suite for all devices: the CPU device in several orders, and every Vulkan driver of the machine.
 
+#![allow(clippy::print_stderr, reason = "it says which devices are tested and which are skipped")]
+
 mod commands;
 mod kernels;
 mod programs;
