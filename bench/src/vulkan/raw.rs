@@ -51,10 +51,12 @@ fn spirv(entry_point: &str) -> Vec<u32> {
 impl Raw {
     /// `adapter`: the whole name, as the driver gives it, has this part, words joined by dashes.
     pub fn new(adapter: &str, workload: Workload) -> Raw {
+        // SAFETY: as the head of this file says.
         unsafe { Raw::make(adapter, workload) }
     }
 
     unsafe fn make(adapter: &str, workload: Workload) -> Raw {
+        // SAFETY: as the head of this file says.
         unsafe {
             let entry = Entry::load().unwrap();
             let application = vk::ApplicationInfo::default().api_version(vk::API_VERSION_1_3);
@@ -154,6 +156,7 @@ impl Raw {
     }
 
     unsafe fn buffer(&self, physical: vk::PhysicalDevice, size: u64) -> (vk::Buffer, *mut u32) {
+        // SAFETY: as the head of this file says.
         unsafe {
             let info = vk::BufferCreateInfo::default().size(size).usage(vk::BufferUsageFlags::STORAGE_BUFFER);
             let buffer = self.device.create_buffer(&info, None).unwrap();
@@ -194,6 +197,7 @@ impl Raw {
     }
 
     unsafe fn make_sets(&mut self, layout: vk::DescriptorSetLayout) {
+        // SAFETY: as the head of this file says.
         unsafe {
             let tables = if self.workload.dependent { 2 } else { self.workload.count };
             let sizes = [vk::DescriptorPoolSize {
@@ -228,6 +232,7 @@ impl Raw {
     }
 
     unsafe fn record(&mut self) {
+        // SAFETY: as the head of this file says.
         unsafe {
             let (device, commands) = (&self.device, self.commands);
             device.reset_command_pool(self.pool, Default::default()).unwrap();
@@ -290,6 +295,7 @@ impl Peer for Raw {
     }
 
     fn submit(&mut self) {
+        // SAFETY: as the head of this file says.
         unsafe {
             self.record();
             let list = [vk::CommandBufferSubmitInfo::default().command_buffer(self.commands)];
@@ -299,6 +305,7 @@ impl Peer for Raw {
     }
 
     fn wait(&mut self) -> Option<f64> {
+        // SAFETY: as the head of this file says.
         unsafe {
             self.device.wait_for_fences(&[self.fence], true, u64::MAX).unwrap();
             self.device.reset_fences(&[self.fence]).unwrap();
@@ -317,6 +324,7 @@ impl Peer for Raw {
         };
         let (_, mapped) =
             self.buffers[if self.workload.dependent { self.workload.count as usize % 2 } else { 0 }];
+        // SAFETY: as the head of this file says.
         unsafe { std::slice::from_raw_parts(mapped.add(at), WORDS) }.to_vec()
     }
 
@@ -328,6 +336,7 @@ impl Peer for Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         // The process ends soon: what the device has made goes with it.
+        // SAFETY: as the head of this file says.
         unsafe {
             let _ = self.device.device_wait_idle();
         }

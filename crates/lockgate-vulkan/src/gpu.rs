@@ -147,6 +147,19 @@ impl Drop for Gpu {
     }
 }
 
+/// The extensions that are used, where the driver has them.
+fn extensions(extras: &Extras) -> Vec<*const std::ffi::c_char> {
+    let names = [
+        (extras.push_descriptor, khr::push_descriptor::NAME),
+        (extras.robustness2, ext::robustness2::NAME),
+        (extras.calibrated_timestamps, ext::calibrated_timestamps::NAME),
+        (extras.portability_subset, khr::portability_subset::NAME),
+        (extras.atomic_float, ext::shader_atomic_float::NAME),
+        (extras.image_atomic_int64, ext::shader_image_atomic_int64::NAME),
+    ];
+    names.iter().filter(|(has, _)| *has).map(|(_, name)| name.as_ptr()).collect()
+}
+
 fn create(adapter: &Adapter) -> Result<ash::Device> {
     let extras = &adapter.extras;
     let priorities = [1.0f32; QUEUES_MAX as usize];
@@ -157,15 +170,7 @@ fn create(adapter: &Adapter) -> Result<ash::Device> {
             .queue_priorities(&priorities[..count])
     };
     let families: Vec<_> = adapter.families.iter().map(family).collect();
-    let names = [
-        (extras.push_descriptor, khr::push_descriptor::NAME),
-        (extras.robustness2, ext::robustness2::NAME),
-        (extras.calibrated_timestamps, ext::calibrated_timestamps::NAME),
-        (extras.portability_subset, khr::portability_subset::NAME),
-        (extras.atomic_float, ext::shader_atomic_float::NAME),
-        (extras.image_atomic_int64, ext::shader_image_atomic_int64::NAME),
-    ];
-    let names: Vec<_> = names.iter().filter(|(has, _)| *has).map(|(_, name)| name.as_ptr()).collect();
+    let names = extensions(extras);
     let core = vk::PhysicalDeviceFeatures::default()
         .robust_buffer_access(true)
         .shader_int64(extras.int64)
