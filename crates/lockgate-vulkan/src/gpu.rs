@@ -4,7 +4,7 @@
 
 use crate::adapter::{Adapter, Extras, Limits};
 use crate::error::{Fallible, error};
-use crate::instance::Instance;
+use crate::instance::{Instance, turn};
 use ash::{ext, khr, vk};
 use gpu_allocator::vulkan::{Allocator, AllocatorCreateDesc};
 use lockgate_runtime::{Error, ErrorKind, Result};
@@ -42,7 +42,9 @@ pub(crate) struct Gpu {
 
 impl Gpu {
     pub(crate) fn open(adapter: &Adapter) -> Result<Arc<Gpu>> {
+        let turn = turn();
         let raw = create(adapter)?;
+        drop(turn);
         let extras = adapter.extras;
         let instance = &adapter.instance;
         let push_descriptor =
@@ -131,6 +133,7 @@ impl Gpu {
 
 impl Drop for Gpu {
     fn drop(&mut self) {
+        let _turn = turn();
         // SAFETY: nobody else holds the device, so nobody submits to it.
         let idle = unsafe { self.raw.device_wait_idle() };
         if let Err(result) = idle {

@@ -8,7 +8,7 @@ use ash::{Entry, ext, vk};
 use lockgate_runtime::{Error, ErrorKind, Result};
 use std::borrow::Cow;
 use std::ffi::{CStr, c_void};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What the validation layer is asked to look at.
 ///
@@ -28,8 +28,18 @@ pub enum Validation {
 
 const LAYER: &CStr = c"VK_LAYER_KHRONOS_validation";
 
-/// Loaders and layers make and destroy instances one after the other.
+/// Instances and devices are made and destroyed one after the other: loaders, layers and drivers have not all been made for
+/// more.
 static TURN: Mutex<()> = Mutex::new(());
+
+/// Waits until nobody else makes or destroys an instance or a device.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The instance that all devices without validation share. It is never destroyed: with the last instance the loader
+/// would unload the drivers, and not all of them survive that while threads that used them end.
+static SHARED: Mutex<Option<Arc<Instance>>> = Mutex::new(None);
 
 /// What the validation layer has said.
 pub(crate) type Messages = Arc<Mutex<Vec<String>>>;
@@ -45,12 +55,22 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// Opens the loader and makes an instance.
+    /// The shared instance, or one of its own with validation, so that its messages are its own.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`]: no loader, or a loader that is too old; no validation layer, if one is asked for.
     pub(crate) fn open(validation: Validation) -> Result<Arc<Instance>> {
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = match &*shared {
+            Some(first) => first.clone(),
+            None => shared.insert(Instance::make(Validation::Off)?).clone(),
+        };
+        if validation == Validation::Off { Ok(first) } else { Instance::make(validation) }
+    }
+
+    /// Opens the loader and makes an instance.
+    fn make(validation: Validation) -> Result<Arc<Instance>> {
+        let _turn = turn();
         // SAFETY: the loader is trusted like any other library of the system; its initializers have no preconditions.
         let entry = unsafe { Entry::load() }
             .map_err(|error| unsupported(format!("there is no Vulkan loader: {error}")))?;
@@ -75,7 +95,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = turn();
         if let Some((functions, messenger)) = &self.messenger {
             // SAFETY: the messenger was made by this instance and is destroyed once.
             unsafe { functions.destroy_debug_utils_messenger(*messenger, None) };
