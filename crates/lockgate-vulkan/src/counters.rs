@@ -19,6 +19,7 @@ pub struct Counters(Arc<Totals>);
 struct Totals {
     batches: AtomicU64,
     barriers: AtomicU64,
+    repeated: AtomicU64,
 }
 
 impl Counters {
@@ -31,6 +32,15 @@ impl Counters {
     /// end of a batch for the host do not count.
     pub fn barriers(&self) -> u64 {
         self.0.barriers.load(Ordering::Relaxed)
+    }
+
+    /// Submissions that did not have to be recorded, since they say what an earlier one said.
+    pub fn repeated(&self) -> u64 {
+        self.0.repeated.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_repeated(&self) {
+        self.0.repeated.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn add(&self, plan: &Plan) {

@@ -29,6 +29,9 @@ const SPIN: Duration = Duration::from_micros(30);
 /// How long a thread waits for a timeline before it looks whether the device is being closed.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// Recordings that a queue keeps for when the same comes again.
+const KEPT_MAX: usize = 8;
+
 /// A commit that is not done.
 struct Commit {
     queue: u32,
@@ -52,7 +55,8 @@ struct Flying {
 struct QueueState {
     reached: u64,
     flying: VecDeque<Flying>,
-    free: Vec<Recording>,
+    /// Recordings of batches that are done, the oldest first.
+    free: VecDeque<Recording>,
     /// Whether a thread waits for its timeline.
     watched: bool,
 }
@@ -213,18 +217,14 @@ impl Flight {
 
     fn hand_over_batch(&self, state: &mut State, batch: &Batch) -> Result<()> {
         let at = batch.queue as usize;
-        let mut recording = match state.queues[at].free.pop() {
-            Some(recording) => recording,
-            None => Recording::new(&self.gpu, self.gpu.queues[at].family)?,
-        };
-        let State { commits, images, .. } = &mut *state;
+        let State { commits, images, queues, .. } = &mut *state;
         let context = Context {
             commits: &|commit| commits.get(&commit).map(|commit| commit.buffers.clone()),
             images,
             tools: &self.tools,
             timing: self.timing.load(Ordering::Relaxed),
         };
-        recording.record(batch, &context)?;
+        let recording = self.recording(&mut queues[at].free, batch, &context)?;
         let commands = [vk::CommandBufferSubmitInfo::default().command_buffer(recording.raw)];
         let point = |queue: u32, value: u64| {
             vk::SemaphoreSubmitInfo::default()
@@ -262,6 +262,33 @@ impl Flight {
         let flying = Flying { number: batch.number, recording, commits: in_batch, fresh: fresh_images };
         state.queues[at].flying.push_back(flying);
         Ok(())
+    }
+
+    /// A recording that says what the batch says: one that is known, or a new one.
+    fn recording(
+        &self,
+        free: &mut VecDeque<Recording>,
+        batch: &Batch,
+        context: &Context<'_>,
+    ) -> Result<Recording> {
+        if let Some(at) = free.iter().position(|recording| recording.says(batch, context))
+            && let Some(mut recording) = free.remove(at)
+        {
+            self.counters.add_repeated();
+            recording.say_again(batch, context);
+            return Ok(recording);
+        }
+        let blank = free.iter().position(Recording::is_blank);
+        let oldest = (free.len() >= KEPT_MAX).then_some(0);
+        let mut recording = match blank.or(oldest).and_then(|at| free.remove(at)) {
+            Some(recording) => recording,
+            None => Recording::new(&self.gpu, self.gpu.queues[batch.queue as usize].family)?,
+        };
+        if !recording.is_blank() {
+            recording.reset()?;
+        }
+        recording.record(batch, context)?;
+        Ok(recording)
     }
 
     pub(crate) fn is_busy(&self, commit: CommitId) -> bool {
@@ -336,8 +363,8 @@ impl Flight {
                 texture.set_ready();
             }
         }
-        match flying.recording.reset() {
-            Ok(()) => state.queues[at].free.push(flying.recording),
+        match flying.recording.rest() {
+            Ok(()) => state.queues[at].free.push_back(flying.recording),
             Err(why) => log::warn!("{why}"),
         }
     }

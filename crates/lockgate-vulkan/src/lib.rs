@@ -35,6 +35,7 @@ mod pipeline;
 pub mod plan;
 mod record;
 mod sampler;
+mod script;
 mod shader;
 mod texture;
 mod timing;

@@ -10,6 +10,7 @@ use crate::indirect::Indirect;
 use crate::memory::{Buffer, native};
 use crate::pipeline::{Cut, Pipeline};
 use crate::plan::{Batch, HardwareStages, ImageId, Step};
+use crate::script::{Commits, Script};
 use crate::texture::Texture;
 use crate::timing::Stamps;
 use ash::vk;
@@ -31,12 +32,14 @@ pub(crate) struct Recording {
     pub(crate) indirect: Indirect,
     /// What the recording uses must live until its batch is done.
     held: Vec<Arc<[SubmittedBuffer]>>,
+    /// What it says, if it may be used again.
+    script: Option<Script>,
 }
 
 /// What a recording needs to know of the device beside the batch.
 pub(crate) struct Context<'a> {
     /// The command buffers of commits in flight.
-    pub(crate) commits: &'a dyn Fn(CommitId) -> Option<Arc<[SubmittedBuffer]>>,
+    pub(crate) commits: Commits<'a>,
     /// Images that are made ready.
     pub(crate) images: &'a BTreeMap<ImageId, Arc<Texture>>,
     /// What the backend keeps for all recordings.
@@ -47,9 +50,7 @@ pub(crate) struct Context<'a> {
 
 impl Recording {
     pub(crate) fn new(gpu: &Arc<Gpu>, family: u32) -> Result<Recording> {
-        let info = vk::CommandPoolCreateInfo::default()
-            .flags(vk::CommandPoolCreateFlags::TRANSIENT)
-            .queue_family_index(family);
+        let info = vk::CommandPoolCreateInfo::default().queue_family_index(family);
         // SAFETY: the device is alive and has the family.
         let pool = unsafe { gpu.raw.create_command_pool(&info, None) }.or_fail("making a command pool")?;
         let mut recording = Recording {
@@ -61,6 +62,7 @@ impl Recording {
             scratch: Vec::new(),
             indirect: Indirect::default(),
             held: Vec::new(),
+            script: None,
         };
         let info = vk::CommandBufferAllocateInfo::default().command_pool(pool).command_buffer_count(1);
         // SAFETY: the pool was made just now.
@@ -69,9 +71,15 @@ impl Recording {
         Ok(recording)
     }
 
-    /// Forgets its batch, which is done, and keeps the memory.
-    pub(crate) fn reset(&mut self) -> Result<()> {
+    /// Its batch is done. What it says is kept, if it may come again; what it used is not.
+    pub(crate) fn rest(&mut self) -> Result<()> {
         self.held.clear();
+        if self.script.is_some() { Ok(()) } else { self.reset() }
+    }
+
+    /// Forgets what it says, and keeps the memory.
+    pub(crate) fn reset(&mut self) -> Result<()> {
+        self.script = None;
         self.scratch.clear();
         self.indirect.clear();
         self.binder.reset()?;
@@ -79,6 +87,29 @@ impl Recording {
         // SAFETY: the batch is done, so the driver uses the pool no more.
         let reset = unsafe { self.gpu.raw.reset_command_pool(self.pool, vk::CommandPoolResetFlags::empty()) };
         reset.or_fail("recording a command buffer")
+    }
+
+    /// Whether it says something.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.script.is_none()
+    }
+
+    /// Whether it says what a batch says.
+    pub(crate) fn says(&self, batch: &Batch, context: &Context<'_>) -> bool {
+        !context.timing && self.script.as_ref().is_some_and(|script| script.says(batch, context.commits))
+    }
+
+    /// Says the same for another batch.
+    pub(crate) fn say_again(&mut self, batch: &Batch, context: &Context<'_>) {
+        self.stamps.begin_again();
+        let mut last = None;
+        for step in &batch.steps {
+            let Step::Command(command) = step else { continue };
+            if last != Some(command.commit) {
+                last = Some(command.commit);
+                self.held.extend((context.commits)(command.commit));
+            }
+        }
     }
 
     pub(crate) fn device(&self) -> &ash::Device {
@@ -91,9 +122,9 @@ impl Recording {
 
     /// Records a batch.
     pub(crate) fn record(&mut self, batch: &Batch, context: &Context<'_>) -> Result<()> {
-        let once = vk::CommandBufferBeginInfo::default().flags(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT);
+        let info = vk::CommandBufferBeginInfo::default();
         // SAFETY: the command buffer is new or was reset with its pool.
-        unsafe { self.gpu.raw.begin_command_buffer(self.raw, &once) }
+        unsafe { self.gpu.raw.begin_command_buffer(self.raw, &info) }
             .or_fail("recording a command buffer")?;
         let timed = self.gpu.queues[batch.queue as usize].timestamps;
         let commands = if context.timing { batch.steps.len() } else { 0 };
@@ -119,7 +150,12 @@ impl Recording {
         self.stamps.end(self.raw);
         self.publish_to_host(batch.stages);
         // SAFETY: it is being recorded.
-        unsafe { self.gpu.raw.end_command_buffer(self.raw) }.or_fail("recording a command buffer")
+        unsafe { self.gpu.raw.end_command_buffer(self.raw) }.or_fail("recording a command buffer")?;
+        // Memory of its own is given back, and times of commands belong to these commands.
+        if self.scratch.is_empty() && !context.timing {
+            self.script = Script::of(batch, context.commits);
+        }
+        Ok(())
     }
 
     fn command(&mut self, at: CommandRef, of: &SubmittedBuffer, context: &Context<'_>) -> Result<()> {

@@ -46,6 +46,14 @@ impl Stamps {
         Ok(())
     }
 
+    /// The same for a batch that says the same once more.
+    pub(crate) fn begin_again(&mut self) {
+        if self.on {
+            // SAFETY: as above.
+            unsafe { self.gpu.raw.reset_query_pool(self.pool, 0, self.used) };
+        }
+    }
+
     fn grow(&mut self, need: u32) -> Result<()> {
         self.destroy();
         self.room = need.next_power_of_two();
