@@ -171,10 +171,13 @@ pub struct Edge {
 impl Edge {
     /// Whether `other` adds nothing beside this edge.
     pub(crate) fn stands_for(&self, other: &Edge) -> bool {
+        self.from == other.from && self.covers(other)
+    }
+
+    /// Whether it publishes all that `other` publishes.
+    pub(crate) fn covers(&self, other: &Edge) -> bool {
         let lists = other.publishes == Publishes::Listed && self.publishes == Publishes::Listed;
-        self.from == other.from
-            && self.publishes.contains(other.publishes)
-            && (!lists || self.by.at == other.by.at)
+        self.publishes.contains(other.publishes) && (!lists || self.by.at == other.by.at)
     }
 }
 

@@ -199,6 +199,7 @@ pub struct Recording {
     open: Option<OpenPass>,
     loads: Vec<Access>,
     stores: Vec<Access>,
+    signals: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,6 +225,7 @@ impl Recording {
         self.stores.clear();
         self.commands = 0;
         self.open = None;
+        self.signals = false;
     }
 
     /// Begins a pass.
@@ -309,6 +311,12 @@ impl Recording {
     pub fn signal_event(&mut self, event: EventId, value: u64) {
         self.end_pass();
         self.ops.push(Op::SignalEvent { event, value });
+        self.signals = true;
+    }
+
+    /// Whether it signals between passes.
+    pub(crate) fn signals(&self) -> bool {
+        self.signals
     }
 
     /// Appends a Metal 3 wait between passes.
@@ -367,6 +375,7 @@ impl Recording {
             *command = self.commands;
             self.commands += 1;
         }
+        self.signals |= matches!(op, Op::SignalEvent { .. });
         self.ops.push(op);
     }
 

@@ -15,27 +15,26 @@ pub(crate) struct Lane(pub(crate) u32);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Set {
     prefix: u64,
-    more: Vec<(u64, u64)>,
+    more: Intervals,
+}
+
+/// Nearly always none or one.
+type Intervals = SmallVec<[(u64, u64); 1]>;
+
+/// The first number of `start..end` that is neither below `prefix` nor in the intervals `more`.
+fn first_missing(prefix: u64, more: &[(u64, u64)], start: u64, end: u64) -> Option<u64> {
+    let start = start.max(prefix);
+    if start >= end {
+        return None;
+    }
+    let at = more.partition_point(|&(_, stop)| stop <= start);
+    match more.get(at) {
+        Some(&(from, stop)) if from <= start => (stop < end).then_some(stop),
+        _ => Some(start),
+    }
 }
 
 impl Set {
-    fn contains(&self, number: u64) -> bool {
-        self.first_missing(number, number + 1).is_none()
-    }
-
-    /// The first number of `start..end` that is not in the set.
-    fn first_missing(&self, start: u64, end: u64) -> Option<u64> {
-        let start = start.max(self.prefix);
-        if start >= end {
-            return None;
-        }
-        let at = self.more.partition_point(|&(_, stop)| stop <= start);
-        match self.more.get(at) {
-            Some(&(from, stop)) if from <= start => (stop < end).then_some(stop),
-            _ => Some(start),
-        }
-    }
-
     fn insert(&mut self, start: u64, end: u64) {
         if end <= self.prefix {
             return;
@@ -50,19 +49,15 @@ impl Set {
         }
     }
 
-    fn union(&mut self, other: &Set) {
-        if other.prefix > self.prefix {
-            self.prefix = other.prefix;
-            self.absorb();
-        }
-        if other.more.is_empty() || self.more == other.more {
+    fn union(&mut self, other: &[(u64, u64)]) {
+        if self.more.as_slice() == other {
             return;
         }
         if self.more.is_empty() {
-            self.more.extend_from_slice(&other.more);
+            self.more.extend_from_slice(other);
             self.absorb();
         } else {
-            self.merge(&other.more);
+            self.merge(other);
         }
     }
 
@@ -102,11 +97,11 @@ impl Set {
         }
     }
 
-    fn intersect(&mut self, other: &Set) {
-        let spans = |set: &Set| -> Vec<(u64, u64)> {
-            std::iter::once((0, set.prefix)).chain(set.more.iter().copied()).collect()
+    fn intersect(&mut self, prefix: u64, more: &[(u64, u64)]) {
+        let spans = |prefix: u64, more: &[(u64, u64)]| -> Vec<(u64, u64)> {
+            std::iter::once((0, prefix)).chain(more.iter().copied()).collect()
         };
-        let (own, theirs) = (spans(self), spans(other));
+        let (own, theirs) = (spans(self.prefix, &self.more), spans(prefix, more));
         *self = Set::default();
         for a in &own {
             for b in &theirs {
@@ -124,7 +119,7 @@ impl Set {
             let at = live.partition_point(|&number| number < from);
             live.get(at).is_none_or(|&number| number >= to)
         };
-        let mut filled = Set { prefix: self.prefix, more: Vec::new() };
+        let mut filled = Set { prefix: self.prefix, more: Intervals::new() };
         for &(start, end) in &self.more {
             let stop = filled.more.last().map_or(filled.prefix, |last| last.1);
             if !dead(stop, start) {
@@ -139,80 +134,118 @@ impl Set {
     }
 }
 
-/// A set of works of any lanes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A set of works of any lanes. Sets are copied all the time and are nearly always prefixes, so these lie apart.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Clock {
-    lanes: SmallVec<[(Lane, Set); 3]>,
+    /// For each lane the number below which all are in the set. Few lanes are in use at once, and a scan of few beats a
+    /// search.
+    prefixes: SmallVec<[(Lane, u64); 3]>,
+    /// The intervals beyond, for lanes that have any.
+    beyond: SmallVec<[(Lane, Intervals); 1]>,
+}
+
+impl Clone for Clock {
+    fn clone(&self) -> Clock {
+        let beyond = if self.beyond.is_empty() { SmallVec::new() } else { self.beyond.clone() };
+        Clock { prefixes: SmallVec::from_slice(&self.prefixes), beyond }
+    }
 }
 
 impl Clock {
-    fn set(&self, lane: Lane) -> Option<&Set> {
-        // Few lanes are in use at once, and a scan of few beats a search.
-        self.lanes.iter().find(|(l, _)| *l == lane).map(|(_, set)| set)
+    fn set(&self, lane: Lane) -> Option<(u64, &[(u64, u64)])> {
+        let prefix = self.prefixes.iter().find(|(own, _)| *own == lane)?.1;
+        let more = self.beyond.iter().find(|(own, _)| *own == lane);
+        Some((prefix, more.map_or(&[], |(_, more)| more.as_slice())))
     }
 
-    fn set_mut(&mut self, lane: Lane) -> &mut Set {
-        let at = match self.lanes.iter().position(|(l, _)| *l == lane) {
+    fn prefix_mut(&mut self, lane: Lane) -> &mut u64 {
+        let at = match self.prefixes.iter().position(|(own, _)| *own == lane) {
             Some(at) => at,
             None => {
-                self.lanes.push((lane, Set::default()));
-                self.lanes.len() - 1
+                self.prefixes.push((lane, 0));
+                self.prefixes.len() - 1
             }
         };
-        &mut self.lanes[at].1
+        &mut self.prefixes[at].1
+    }
+
+    /// Changes what belongs to a lane.
+    fn change(&mut self, lane: Lane, change: impl FnOnce(&mut Set)) {
+        let at = self.beyond.iter().position(|(own, _)| *own == lane);
+        let more = at.map_or(Intervals::new(), |at| std::mem::take(&mut self.beyond[at].1));
+        let mut set = Set { prefix: *self.prefix_mut(lane), more };
+        change(&mut set);
+        *self.prefix_mut(lane) = set.prefix;
+        match at {
+            Some(at) if set.more.is_empty() => drop(self.beyond.swap_remove(at)),
+            Some(at) => self.beyond[at].1 = set.more,
+            None if set.more.is_empty() => {}
+            None => self.beyond.push((lane, set.more)),
+        }
     }
 
     pub(crate) fn contains(&self, lane: Lane, number: u64) -> bool {
-        self.set(lane).is_some_and(|set| set.contains(number))
+        self.first_missing(lane, number, number + 1).is_none()
     }
 
     /// The first of the works `start..end` of a lane that is not in the set.
     pub(crate) fn first_missing(&self, lane: Lane, start: u64, end: u64) -> Option<u64> {
-        match self.set(lane) {
-            Some(set) => set.first_missing(start, end),
-            None => (start < end).then_some(start),
-        }
+        let (prefix, more) = self.set(lane).unwrap_or_default();
+        first_missing(prefix, more, start, end)
+    }
+
+    /// Whether all of `other` is in the set. May say no although it is.
+    pub(crate) fn surely_contains(&self, other: &Clock) -> bool {
+        let has = |(lane, end): &(Lane, u64)| self.prefixes.iter().any(|(own, to)| own == lane && to >= end);
+        other.beyond.is_empty() && other.prefixes.iter().all(has)
     }
 
     pub(crate) fn insert(&mut self, lane: Lane, number: u64) {
-        self.set_mut(lane).insert(number, number + 1);
+        let whole = self.beyond.is_empty();
+        let prefix = self.prefix_mut(lane);
+        if *prefix == number && whole {
+            *prefix += 1;
+        } else if *prefix <= number {
+            self.change(lane, |set| set.insert(number, number + 1));
+        }
     }
 
     pub(crate) fn union(&mut self, other: &Clock) {
-        if self.lanes.is_empty() {
-            self.clone_from(other);
-            return;
+        for &(lane, prefix) in &other.prefixes {
+            let own = self.prefix_mut(lane);
+            if *own < prefix {
+                *own = prefix;
+                if !self.beyond.is_empty() {
+                    self.change(lane, Set::absorb);
+                }
+            }
         }
-        for (lane, set) in &other.lanes {
-            self.set_mut(*lane).union(set);
+        for (lane, more) in &other.beyond {
+            self.change(*lane, |set| set.union(more));
         }
     }
 
     pub(crate) fn intersect(&mut self, other: &Clock) {
-        for (lane, set) in &mut self.lanes {
-            match other.set(*lane) {
-                Some(theirs) => set.intersect(theirs),
-                None => *set = Set::default(),
-            }
+        for at in 0..self.prefixes.len() {
+            let lane = self.prefixes[at].0;
+            let (prefix, more) = other.set(lane).unwrap_or_default();
+            self.change(lane, |set| set.intersect(prefix, more));
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lanes.is_empty()
+        self.prefixes.is_empty()
     }
 
     /// How many intervals stand beyond the prefixes.
     pub(crate) fn fragments(&self) -> usize {
-        self.lanes.iter().map(|(_, set)| set.more.len()).sum()
+        self.beyond.iter().map(|(_, more)| more.len()).sum()
     }
 
     /// Merges intervals between which no live work lies. `live` gives the sorted numbers of a lane.
     pub(crate) fn fill<'a>(&mut self, live: impl Fn(Lane) -> &'a [u64]) {
-        for (lane, set) in &mut self.lanes {
-            if !set.more.is_empty() {
-                set.fill(live(*lane));
-            }
-        }
+        let lanes: SmallVec<[Lane; 3]> = self.beyond.iter().map(|(lane, _)| *lane).collect();
+        lanes.into_iter().for_each(|lane| self.change(lane, |set| set.fill(live(lane))));
     }
 }
 

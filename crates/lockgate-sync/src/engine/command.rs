@@ -110,7 +110,8 @@ impl Engine {
                 self.remember(&actors, access, &behind, Some(in_pass), vertex);
             }
             self.wants_compaction |= behind.fragments() > self.compact_at;
-            self.queues[queue].pass.segment[stage].add(lane, number, &behind, vertex);
+            let edges = &self.scratch.edges;
+            self.queues[queue].pass.segment[stage].add(lane, number, &behind, vertex, edges);
             previous = Some((vertex, actors, behind));
         }
         if self.queues[queue].pass.serial

@@ -97,7 +97,7 @@ impl Engine {
                     && let Some(state) = &mut buffer.state
                 {
                     filler.shared(&mut state.gate.behind);
-                    filler.own(&mut state.done.behind);
+                    state.done.iter_mut().for_each(|done| filler.own(&mut done.behind));
                 }
             }
             let pass = &mut queue.pass;
@@ -106,7 +106,7 @@ impl Engine {
                 filler.shared(&mut gate.behind);
             }
             let sources = queue.done.iter_mut().chain(&mut pass.done).chain(&mut pass.segment);
-            for sources in sources.chain([&mut queue.buffer.done]) {
+            for sources in sources.chain(&mut queue.buffer.done) {
                 filler.own(&mut sources.behind);
             }
             for (_, sources, ..) in &mut pass.producers {

@@ -195,7 +195,7 @@ impl Engine {
         let access = Access::whole(drawable, AccessKind::READ);
         let (vertex, _) = self.take_access_outside(VertexKind::Display { present }, actors, &access, &gate);
         let shown = &mut self.drawables.entry(drawable).or_default().shown;
-        shown.add(Engine::DISPLAY, number, &gate.behind, vertex);
+        shown.add(Engine::DISPLAY, number, &gate.behind, vertex, &[]);
         shown.collapse(by, &mut self.out);
         self.advance();
     }

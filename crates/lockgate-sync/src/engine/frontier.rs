@@ -8,6 +8,7 @@ use super::clock::Lane;
 use super::output::Output;
 use super::reach::{Behind, Publish};
 use crate::{Edge, Publishes, SyncOp, VertexId, VertexKind};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// More vertices than this are put behind one join, so that naming a set again costs nothing.
@@ -17,9 +18,11 @@ const LOOSE_VERTICES_MAX: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sources {
     pub(crate) behind: Behind,
-    pub(crate) vertices: Vec<VertexId>,
+    pub(crate) vertices: SmallVec<[VertexId; 4]>,
     /// What was behind the last work added: works of one stretch share it.
     last: Option<Arc<Behind>>,
+    /// Vertices that something among `vertices` waits for; the last few only.
+    pub(crate) waited: SmallVec<[VertexId; 2]>,
 }
 
 impl Sources {
@@ -27,13 +30,37 @@ impl Sources {
         self.vertices.is_empty()
     }
 
-    pub(crate) fn add(&mut self, lane: Lane, number: u64, behind: &Arc<Behind>, vertex: VertexId) {
+    /// Adds a work. `edges`: what it waits for itself; who waits for it waits for that too.
+    pub(crate) fn add(
+        &mut self,
+        lane: Lane,
+        number: u64,
+        behind: &Arc<Behind>,
+        vertex: VertexId,
+        edges: &[Edge],
+    ) {
         if !self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, behind)) {
             self.behind.union(behind);
             self.last = Some(behind.clone());
+            self.waited.clear();
+            self.waited.extend(edges.iter().rev().take(LOOSE_VERTICES_MAX).map(|edge| edge.from));
+            let waited = std::mem::take(&mut self.waited);
+            self.drop_waited_for(&waited);
+            self.waited = waited;
         }
         self.behind.executed.insert(lane, number);
         self.vertices.push(vertex);
+    }
+
+    /// Vertices that were added last go if something among the sources waits for them: a chain of works is named by its
+    /// end.
+    fn drop_waited_for(&mut self, waited: &[VertexId]) {
+        let recent = self.vertices.len().saturating_sub(LOOSE_VERTICES_MAX);
+        for at in (recent..self.vertices.len()).rev() {
+            if waited.contains(&self.vertices[at]) {
+                self.vertices.remove(at);
+            }
+        }
     }
 
     pub(crate) fn union(&mut self, other: &Sources) {
@@ -41,11 +68,13 @@ impl Sources {
             return;
         }
         self.behind.union(&other.behind);
+        self.drop_waited_for(&other.waited);
         for &vertex in &other.vertices {
             if self.vertices.last() != Some(&vertex) {
                 self.vertices.push(vertex);
             }
         }
+        self.waited.clone_from(&other.waited);
     }
 
     /// Adds what a gate holds back, as if a work stood behind it. Only for orders that publish everything: what the
@@ -61,13 +90,19 @@ impl Sources {
         if gate.waits.iter().all(|edge| edge.publishes == Publishes::Nothing) {
             self.vertices.extend(gate.waits.iter().map(|edge| edge.from));
         } else {
-            self.vertices.push(out.vertex(VertexKind::Join, |list| list.extend_from_slice(&gate.waits)));
+            let join = out.vertex(VertexKind::Join, |list| list.extend_from_slice(&gate.waits));
+            self.vertices.push(join);
         }
     }
 
     /// Puts many vertices behind one join.
     pub(crate) fn collapse(&mut self, by: SyncOp, out: &mut Output) {
-        if self.vertices.len() > LOOSE_VERTICES_MAX {
+        self.collapse_beyond(LOOSE_VERTICES_MAX, by, out);
+    }
+
+    /// Puts more vertices than `max` behind one join.
+    pub(crate) fn collapse_beyond(&mut self, max: usize, by: SyncOp, out: &mut Output) {
+        if self.vertices.len() > max {
             let join = out.join(&self.vertices, by);
             self.vertices.clear();
             self.vertices.push(join);
@@ -93,12 +128,13 @@ impl Gate {
         out: &mut Output,
     ) {
         Arc::make_mut(&mut self.behind).follow(sources, publish);
-        self.wait(edge, out);
+        self.wait(edge, &[], out);
     }
 
-    /// Adds an edge to what later works wait for.
-    pub(crate) fn wait(&mut self, edge: Option<Edge>, out: &mut Output) {
+    /// Adds an edge to what later works wait for, from something that waits for `waited` itself.
+    pub(crate) fn wait(&mut self, edge: Option<Edge>, waited: &[VertexId], out: &mut Output) {
         let Some(edge) = edge else { return };
+        self.waits.retain(|wait| !(waited.contains(&wait.from) && edge.covers(wait)));
         for wait in self.waits.iter_mut().filter(|wait| wait.from == edge.from) {
             if wait.stands_for(&edge) {
                 return;

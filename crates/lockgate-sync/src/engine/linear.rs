@@ -4,7 +4,7 @@
 //! recorded before its signal. Tracked orders therefore never run against an event.
 
 use super::Engine;
-use super::frontier::Gate;
+use super::frontier::{Gate, Sources};
 use super::queue::BufferState;
 use crate::{
     Access, AccessKind, BarrierReach, CommitId, EventId, EventScope, Op, QueueKind, Recorded, ResourceId,
@@ -143,7 +143,7 @@ impl Engine {
     ) -> Option<PendingBuffer> {
         self.queues[queue].buffer = match buffer.state.take() {
             Some(state) => *state,
-            None => self.enter_buffer(queue, host),
+            None => self.enter_buffer(queue, host, &buffer),
         };
         self.queues[queue].gates_changed();
         let recorded = buffer.recording.clone();
@@ -178,11 +178,12 @@ impl Engine {
         buffer
     }
 
-    fn enter_buffer(&mut self, queue: usize, host: &Arc<Gate>) -> BufferState {
+    fn enter_buffer(&mut self, queue: usize, host: &Arc<Gate>, buffer: &PendingBuffer) -> BufferState {
         if self.queues[queue].descriptor.kind == QueueKind::IoSerial {
             self.take_queue_barrier(queue);
         }
-        BufferState { gate: (**host).clone(), ..BufferState::default() }
+        let signals = buffer.recording.recording().signals();
+        BufferState { gate: (**host).clone(), done: signals.then(Sources::default) }
     }
 
     fn take_buffer_wait(&mut self, queue: usize, event: EventId, value: u64, without_order: bool) {

@@ -47,7 +47,7 @@ fn open_stages(
                 opened.push((from, gate.behind.clone()));
             }
         }
-        gate.wait(edge, out);
+        gate.wait(edge, &sources.waited, out);
     }
 }
 
@@ -94,7 +94,8 @@ impl Default for Pass {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BufferState {
     pub(crate) gate: Gate,
-    pub(crate) done: Sources,
+    /// Its works so far, if it signals: nobody else asks.
+    pub(crate) done: Option<Sources>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -111,7 +112,7 @@ pub(crate) struct Queue {
     /// How many works each stage had: the next number of its lane.
     pub(crate) next: [u64; STAGES],
     /// What is behind the next work of a stage, as long as no gate changes.
-    current: [Option<Arc<Behind>>; STAGES],
+    current: SmallVec<[(usize, Arc<Behind>); 2]>,
     /// What is behind a gate that nothing has opened.
     nothing: Arc<Behind>,
 }
@@ -141,25 +142,26 @@ impl Queue {
 
     /// What is behind the next work of a stage.
     pub(crate) fn behind(&mut self, stage: usize) -> Arc<Behind> {
-        if let Some(behind) = &self.current[stage] {
+        if let Some((_, behind)) = self.current.iter().find(|(of, _)| *of == stage) {
             return behind.clone();
         }
         let mut behind: Option<Arc<Behind>> = None;
         for gate in self.gates(stage) {
             match &mut behind {
                 None => behind = Some(gate.behind.clone()),
-                Some(own) if Arc::ptr_eq(own, &gate.behind) || gate.behind.is_empty() => {}
-                Some(own) if own.is_empty() => *own = gate.behind.clone(),
+                Some(own) if Arc::ptr_eq(own, &gate.behind) => {}
+                Some(own) if own.surely_contains(&gate.behind) => {}
+                Some(own) if gate.behind.surely_contains(own) => *own = gate.behind.clone(),
                 Some(own) => Arc::make_mut(own).union(&gate.behind),
             }
         }
         let behind = behind.unwrap_or_default();
-        self.current[stage] = Some(behind.clone());
+        self.current.push((stage, behind.clone()));
         behind
     }
 
     pub(crate) fn gates_changed(&mut self) {
-        self.current = Default::default();
+        self.current.clear();
     }
 
     /// Everything the queue has done, and everything that holds it back as a whole.
@@ -181,18 +183,18 @@ impl Queue {
             sources.union_gate(&self.buffer.gate);
             return sources;
         }
-        let mut sources = self.buffer.done.clone();
+        let mut sources = self.buffer.done.clone().unwrap_or_default();
         sources.union_gate(&self.all);
         sources.union_gate(&self.buffer.gate);
         sources
     }
 
-    /// Works of the open pass in some stages. Many are put behind one join first: the next operation names
-    /// them again.
+    /// Works of the open pass in some stages. They are put behind one join first: the next operation names
+    /// them again, and works behind that stand for them.
     pub(crate) fn pass_sources(&mut self, mask: Stages, by: SyncOp, out: &mut Output) -> Sources {
         let mut sources = Sources::default();
         for stage in stages_in(mask) {
-            self.pass.segment[stage].collapse(by, out);
+            self.pass.segment[stage].collapse_beyond(1, by, out);
             sources.union(&self.pass.done[stage]);
             sources.union(&self.pass.segment[stage]);
         }
@@ -200,14 +202,21 @@ impl Queue {
     }
 
     /// Works of all earlier passes in some stages, also of those before a wait for an event (A4).
-    pub(crate) fn prior_sources(&self, mask: Stages) -> Sources {
+    pub(crate) fn prior_sources(&mut self, mask: Stages, by: SyncOp, out: &mut Output) -> Sources {
         let mut sources = Sources::default();
-        self.add_prior_sources(mask, &mut sources);
+        self.add_prior_sources(mask, &mut sources, by, out);
         sources
     }
 
-    pub(crate) fn add_prior_sources(&self, mask: Stages, sources: &mut Sources) {
+    pub(crate) fn add_prior_sources(
+        &mut self,
+        mask: Stages,
+        sources: &mut Sources,
+        by: SyncOp,
+        out: &mut Output,
+    ) {
         for stage in stages_in(mask) {
+            self.done[stage].collapse_beyond(1, by, out);
             sources.union(&self.done[stage]);
         }
     }
@@ -251,16 +260,15 @@ impl Queue {
         self.pass.open = true;
     }
 
-    /// Ends the open segment and returns its works.
-    pub(crate) fn end_pass(&mut self, by: SyncOp, out: &mut Output) -> Sources {
-        let mut all = Sources::default();
+    /// Ends the open segment and tells its works, stage by stage.
+    pub(crate) fn end_pass(&mut self, by: SyncOp, out: &mut Output, mut tell: impl FnMut(&Sources)) {
         for stage in 0..STAGES {
             let (segment, done) = (&mut self.pass.segment[stage], &mut self.pass.done[stage]);
             if segment.is_empty() {
                 continue;
             }
             segment.collapse(by, out);
-            all.union(segment);
+            tell(segment);
             if done.is_empty() {
                 std::mem::swap(done, segment);
             } else {
@@ -269,7 +277,6 @@ impl Queue {
             *segment = Sources::default();
         }
         self.pass.open = false;
-        all
     }
 
     /// The last pass can no longer be resumed: it joins what the queue has done, and its producer barriers and

@@ -85,6 +85,14 @@ impl Behind {
         }
     }
 
+    /// Whether everything that is behind another point is behind this one as it is there. May say no although it is.
+    pub(crate) fn surely_contains(&self, other: &Behind) -> bool {
+        self.executed.surely_contains(&other.executed)
+            && self.published.surely_contains(&other.published)
+            && self.aliased.surely_contains(&other.aliased)
+            && other.scoped.is_empty()
+    }
+
     /// Takes over what is behind another point through an edge that publishes.
     pub(crate) fn follow(&mut self, other: &Behind, publish: &Publish) {
         self.executed.union(&other.executed);

@@ -58,13 +58,15 @@ impl Engine {
         if !self.queues[queue].pass.open {
             return;
         }
-        let works = self.queues[queue].end_pass(by, &mut self.out);
-        self.queues[queue].buffer.done.union(&works);
-        self.queues[queue].buffer.done.collapse(by, &mut self.out);
-        if let Some(state) = self.commits.get_mut(&commit) {
-            state.sources.union(&works);
-            state.sources.collapse(by, &mut self.out);
-        }
+        let mut done = self.queues[queue].buffer.done.take();
+        let mut commit = self.commits.get_mut(&commit);
+        let mut each = |tell: &mut dyn FnMut(&mut Sources)| {
+            done.iter_mut().chain(commit.iter_mut().map(|commit| &mut commit.sources)).for_each(tell);
+        };
+        let state = &mut self.queues[queue];
+        state.end_pass(by, &mut self.out, |works| each(&mut |sources| sources.union(works)));
+        each(&mut |sources| sources.collapse(by, &mut self.out));
+        self.queues[queue].buffer.done = done;
     }
 
     fn take_barrier(&mut self, queue: usize, reach: BarrierReach, barrier: Barrier, at: Place) {
@@ -80,14 +82,14 @@ impl Engine {
                 let by = SyncOp { kind: SyncKind::Producer, at: Some(at) };
                 let state = &mut self.queues[queue];
                 let mut sources = state.pass_sources(barrier.after, by, &mut self.out);
-                state.add_prior_sources(barrier.after, &mut sources);
+                state.add_prior_sources(barrier.after, &mut sources, by, &mut self.out);
                 self.chain_through(queue, barrier.after, &mut sources);
                 sources.collapse(by, &mut self.out);
                 self.queues[queue].pass.producers.push((barrier.before, sources, publish, by));
             }
             BarrierReach::Consumer => {
                 let by = SyncOp { kind: SyncKind::Consumer, at: Some(at) };
-                let sources = self.queues[queue].prior_sources(barrier.after);
+                let sources = self.queues[queue].prior_sources(barrier.after, by, &mut self.out);
                 let (state, out) = (&mut self.queues[queue], &mut self.out);
                 match self.model.consumer_targets {
                     ConsumerTargets::LaterPassesToo => {
