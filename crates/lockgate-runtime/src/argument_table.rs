@@ -196,7 +196,13 @@ impl ArgumentTable {
     fn set(&self, key: BindingKey<'_>, argument: Argument) {
         let mut arguments = self.lock();
         arguments.set(key, argument);
-        self.0.changes.fetch_add(1, Ordering::Release);
+        self.count_change(arguments);
+    }
+
+    /// Only who holds the lock counts.
+    fn count_change(&self, _arguments: MutexGuard<'_, Arguments>) {
+        let changes = self.0.changes.load(Ordering::Relaxed);
+        self.0.changes.store(changes + 1, Ordering::Release);
     }
 
     fn set_element(&self, key: BindingKey<'_>, element: u32, argument: Argument) {
@@ -207,7 +213,7 @@ impl ArgumentTable {
         };
         elements.insert(element, argument);
         arguments.set(key, Argument::Array(elements));
-        self.0.changes.fetch_add(1, Ordering::Release);
+        self.count_change(arguments);
     }
 }
 
@@ -238,6 +244,10 @@ impl Arguments {
 
     fn set(&mut self, key: BindingKey<'_>, argument: Argument) {
         let key = match self.position(key) {
+            Some(at) if at + 1 == self.entries.len() => {
+                self.entries[at].1 = argument;
+                return;
+            }
             Some(at) => self.entries.remove(at).0,
             None => match key {
                 BindingKey::Number(group, binding) => Key::Number(group, binding),

@@ -19,6 +19,8 @@ pub(crate) struct Bound {
     pub(crate) pipeline: Option<ComputePipeline>,
     table: Option<ArgumentTable>,
     captured: Option<Captured>,
+    /// Place and label of the pipeline, as the last capture has them.
+    named: Option<(u32, (u32, u32))>,
     /// What the bindings let the kernel touch, and beyond them what one dispatch adds.
     pub(crate) accesses: Vec<Access>,
     /// Labels of the open debug groups, each ended by `/`.
@@ -85,6 +87,7 @@ impl Bound {
         if !self.pipeline.as_ref().is_some_and(|own| Arc::ptr_eq(&own.0, &pipeline.0)) {
             self.pipeline = Some(pipeline.clone());
             self.captured = None;
+            self.named = None;
         }
     }
 
@@ -103,12 +106,14 @@ impl Bound {
         self.groups.push_str(label);
         self.groups.push('/');
         self.captured = None;
+        self.named = None;
     }
 
     pub(crate) fn pop_group(&mut self) {
         let end = self.groups[..self.groups.len().saturating_sub(1)].rfind('/').map_or(0, |at| at + 1);
         self.groups.truncate(end);
         self.captured = None;
+        self.named = None;
     }
 
     /// Labels of the open debug groups.
@@ -121,6 +126,7 @@ impl Bound {
         if !self.groups.is_empty() {
             self.groups.clear();
             self.captured = None;
+            self.named = None;
         }
     }
 
@@ -129,6 +135,7 @@ impl Bound {
         self.pipeline = None;
         self.table = None;
         self.captured = None;
+        self.named = None;
         self.groups.clear();
     }
 
@@ -177,9 +184,11 @@ impl Bound {
             bound.map_err(|why| why.context(format!("`{}`", pipeline.label())))?;
         }
         let bindings = (first as u32, (contents.bindings.len() - first) as u32);
-        let place = contents.pipeline(pipeline);
-        let label = contents.command_text(&self.groups, pipeline.label());
-        let captured = Captured { changes, bindings, pipeline: place, label: (label.start, label.end) };
+        let (pipeline, label) = *self.named.get_or_insert_with(|| {
+            let label = contents.command_text(&self.groups, pipeline.label());
+            (contents.pipeline(pipeline), (label.start, label.end))
+        });
+        let captured = Captured { changes, bindings, pipeline, label };
         self.captured = Some(captured);
         Ok(captured)
     }

@@ -159,13 +159,10 @@ impl Clock {
     }
 
     fn prefix_mut(&mut self, lane: Lane) -> &mut u64 {
-        let at = match self.prefixes.iter().position(|(own, _)| *own == lane) {
-            Some(at) => at,
-            None => {
-                self.prefixes.push((lane, 0));
-                self.prefixes.len() - 1
-            }
-        };
+        let at = self.prefixes.iter().position(|(own, _)| *own == lane).unwrap_or_else(|| {
+            self.prefixes.push((lane, 0));
+            self.prefixes.len() - 1
+        });
         &mut self.prefixes[at].1
     }
 
@@ -173,9 +170,10 @@ impl Clock {
     fn change(&mut self, lane: Lane, change: impl FnOnce(&mut Set)) {
         let at = self.beyond.iter().position(|(own, _)| *own == lane);
         let more = at.map_or(Intervals::new(), |at| std::mem::take(&mut self.beyond[at].1));
-        let mut set = Set { prefix: *self.prefix_mut(lane), more };
+        let prefix = self.prefix_mut(lane);
+        let mut set = Set { prefix: *prefix, more };
         change(&mut set);
-        *self.prefix_mut(lane) = set.prefix;
+        *prefix = set.prefix;
         match at {
             Some(at) if set.more.is_empty() => drop(self.beyond.swap_remove(at)),
             Some(at) => self.beyond[at].1 = set.more,
@@ -211,14 +209,18 @@ impl Clock {
     }
 
     pub(crate) fn union(&mut self, other: &Clock) {
-        for &(lane, prefix) in &other.prefixes {
-            let own = self.prefix_mut(lane);
-            if *own < prefix {
-                *own = prefix;
-                if !self.beyond.is_empty() {
-                    self.change(lane, Set::absorb);
-                }
+        let (own, theirs) = (self.prefixes.as_mut_slice(), other.prefixes.as_slice());
+        // Nearly always both know the same lanes in the same order.
+        if theirs.len() <= own.len() && own.iter().zip(theirs).all(|(own, theirs)| own.0 == theirs.0) {
+            own.iter_mut().zip(theirs).for_each(|(own, theirs)| own.1 = own.1.max(theirs.1));
+        } else {
+            for &(lane, prefix) in theirs {
+                let own = self.prefix_mut(lane);
+                *own = prefix.max(*own);
             }
+        }
+        for at in (0..self.beyond.len()).rev() {
+            self.change(self.beyond[at].0, Set::absorb);
         }
         for (lane, more) in &other.beyond {
             self.change(*lane, |set| set.union(more));

@@ -32,7 +32,7 @@ struct InPass {
     tracking: bool,
 }
 
-/// An earlier work that conflicts with the one in hand and is not behind it as it must be.
+/// An earlier work that conflicts with the one in hand, is not behind it as it must be, and is not ordered automatically.
 #[derive(Clone, Debug)]
 struct Conflict {
     earlier: Site,
@@ -40,20 +40,26 @@ struct Conflict {
     later: Access,
     hazard: Hazard,
     executed: bool,
-    /// The edge that closes it, if it may be closed.
-    order: Option<(VertexId, SyncKind)>,
+}
+
+/// An earlier work that the one in hand is made to wait for.
+#[derive(Clone, Debug)]
+struct Order {
+    vertex: VertexId,
+    kind: SyncKind,
+    writes: bool,
     lane: Lane,
     number: u64,
     behind: Arc<Behind>,
     seen: Seen,
 }
 
-impl Conflict {
+impl Order {
     /// Whether the earlier work has come behind a point meanwhile.
     fn is_behind(&self, point: &Behind) -> bool {
         let (start, end) = (self.number, self.number + 1);
         let visible = || point.first_unseen(self.lane, start, end, &self.seen).is_none();
-        point.executed.contains(self.lane, self.number) && (!self.earlier.access.kind.writes() || visible())
+        point.executed.contains(self.lane, self.number) && (!self.writes || visible())
     }
 }
 
@@ -61,6 +67,7 @@ impl Conflict {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scratch {
     conflicts: Vec<Conflict>,
+    orders: Vec<Order>,
     /// The host waits for whatever conflicts with its access.
     pub(crate) waits_for_conflicts: bool,
     edges: Vec<Edge>,
@@ -236,23 +243,29 @@ impl Engine {
                 if actor == own.actor {
                     continue;
                 }
+                if let Some(kind) = closes {
+                    self.scratch.orders.push(Order {
+                        vertex,
+                        kind,
+                        writes: a.kind.writes(),
+                        lane: earlier.lane,
+                        number: missing,
+                        behind: earlier.behind.clone(),
+                        seen: earlier.seen(through_alias),
+                    });
+                    continue;
+                }
                 let executed = behind.executed.contains(earlier.lane, missing);
                 let swapped = !executed && (earlier.step, actor) > (later.step, own.actor);
                 let turned = if swapped { Hazard::between(b.kind, a.kind) } else { None };
-                let hazard = turned.unwrap_or(hazard);
                 self.scratch.conflicts.push(Conflict {
                     earlier: Site { actor, stage: earlier.stage, access: *a },
                     earlier_step: earlier.step,
                     later: *b,
-                    hazard,
+                    hazard: turned.unwrap_or(hazard),
                     executed,
-                    order: closes.map(|kind| (vertex, kind)),
-                    lane: earlier.lane,
-                    number: missing,
-                    behind: earlier.behind.clone(),
-                    seen: earlier.seen(through_alias),
                 });
-                if closes.is_none() && self.history == History::Recent {
+                if self.history == History::Recent {
                     return;
                 }
             }
@@ -282,50 +295,45 @@ impl Engine {
         for access in accesses {
             self.find_conflicts(of, access, behind, pass);
         }
-        if self.scratch.conflicts.is_empty() {
-            return;
-        }
-        let mut conflicts = std::mem::take(&mut self.scratch.conflicts);
-        if self.close(&mut conflicts, behind) && conflicts.iter().any(|conflict| conflict.order.is_none()) {
+        if self.close(behind) && !self.scratch.conflicts.is_empty() {
             // The new edges may have closed some of the others, or left others of the same entry open.
-            conflicts.clear();
-            self.scratch.conflicts = conflicts;
+            self.scratch.conflicts.clear();
             for access in accesses {
                 self.find_conflicts(of, access, behind, pass);
             }
-            conflicts = std::mem::take(&mut self.scratch.conflicts);
+            self.scratch.orders.clear();
         }
-        conflicts.retain(|conflict| conflict.order.is_none());
-        self.report(of, &mut conflicts);
-        conflicts.clear();
-        self.scratch.conflicts = conflicts;
+        if !self.scratch.conflicts.is_empty() {
+            self.report(of);
+        }
     }
 
     /// Adds the edges that tracking or waiting gives, the latest first: most of the others are behind it then.
     /// Returns whether there are any.
-    fn close(&mut self, conflicts: &mut [Conflict], behind: &mut Arc<Behind>) -> bool {
-        conflicts
-            .sort_unstable_by_key(|conflict| std::cmp::Reverse(conflict.order.map(|(vertex, _)| vertex)));
-        let mut any = false;
-        for conflict in conflicts {
-            let Some((vertex, kind)) = conflict.order else { break };
-            any = true;
-            if conflict.is_behind(behind) {
+    fn close(&mut self, behind: &mut Arc<Behind>) -> bool {
+        let mut orders = std::mem::take(&mut self.scratch.orders);
+        orders.sort_unstable_by_key(|order| std::cmp::Reverse(order.vertex));
+        for order in &orders {
+            if order.is_behind(behind) {
                 continue;
             }
             // The order of copies is one of commands, not of memory: it says nothing of aliases.
-            let publish = if kind == SyncKind::Serial { Publish::Device } else { self.publish_all() };
-            let (by, publishes) = (SyncOp { kind, at: None }, publish.on_edge());
-            self.scratch.edges.push(Edge { from: vertex, by, publishes });
+            let publish = if order.kind == SyncKind::Serial { Publish::Device } else { self.publish_all() };
+            let by = SyncOp { kind: order.kind, at: None };
+            self.scratch.edges.push(Edge { from: order.vertex, by, publishes: publish.on_edge() });
             let own = Arc::make_mut(behind);
-            own.follow(&conflict.behind, &publish);
-            own.follow_work(conflict.lane, conflict.number, &publish);
+            own.follow(&order.behind, &publish);
+            own.follow_work(order.lane, order.number, &publish);
         }
+        let any = !orders.is_empty();
+        orders.clear();
+        self.scratch.orders = orders;
         any
     }
 
     /// Reports each pair of works once for each pair of resources, by its gravest hazard.
-    fn report(&mut self, of: &Actors, conflicts: &mut Vec<Conflict>) {
+    fn report(&mut self, of: &Actors) {
+        let conflicts = &mut self.scratch.conflicts;
         let key =
             |c: &Conflict| (c.earlier.actor, c.earlier.stage, c.earlier.access.resource, c.later.resource);
         conflicts.sort_by_key(|c| (key(c), c.hazard));
@@ -339,6 +347,7 @@ impl Engine {
             let reach = if conflict.executed { Reach::ExecutionOnly } else { Reach::Nothing };
             self.out.gaps.push(Gap { earlier, later, hazard: conflict.hazard, reach });
         }
+        conflicts.clear();
     }
 
     /// Writes an access into the history of its memory.

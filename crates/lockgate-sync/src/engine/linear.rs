@@ -148,6 +148,7 @@ impl Engine {
         self.queues[queue].gates_changed();
         let recorded = buffer.recording.clone();
         let recording = recorded.recording();
+        self.out.reserve(buffer.rest().len());
         while let Some(op) = recording.ops().get(buffer.at) {
             if let Op::WaitForEvent { event, value } = *op {
                 if !without_order && self.event_value(event) < value {

@@ -182,6 +182,8 @@ pub(crate) struct Segment {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) segments: Vec<Segment>,
+    /// Where the last look found one segment: many go through memory from start to end.
+    last: usize,
     pub(crate) unit: Entries,
 }
 
@@ -190,6 +192,11 @@ impl Memory {
     pub(crate) fn segments_of(&mut self, start: u64, end: u64) -> std::ops::Range<usize> {
         if start >= end {
             return 0..0;
+        }
+        let is = |at: &usize| self.segments.get(*at).is_some_and(|own| (own.start, own.end) == (start, end));
+        if let Some(at) = [self.last, self.last + 1].into_iter().find(is) {
+            self.last = at;
+            return at..at + 1;
         }
         let mut at = self.segments.partition_point(|segment| segment.end <= start);
         if self.segments.get(at).is_some_and(|segment| segment.start < start) {
@@ -215,6 +222,7 @@ impl Memory {
             }
             at += 1;
         }
+        self.last = first;
         first..at
     }
 

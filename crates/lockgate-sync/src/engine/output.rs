@@ -11,6 +11,12 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// Makes room for so many vertices that are to come.
+    pub(crate) fn reserve(&mut self, vertices: usize) {
+        self.graph.vertices.reserve(vertices);
+        self.graph.edges.reserve(vertices);
+    }
+
     /// Adds a vertex with the edges that `add_edges` pushes.
     pub(crate) fn vertex(&mut self, kind: VertexKind, add_edges: impl FnOnce(&mut Vec<Edge>)) -> VertexId {
         let id = VertexId(self.next);
@@ -42,6 +48,9 @@ impl Output {
 
 /// Removes edges behind `start` for which another stands. Lists are short, or a join of distinct vertices.
 fn unique(edges: &mut Vec<Edge>, start: usize) {
+    if edges[start..].is_sorted_by(|a, b| a.from < b.from) {
+        return;
+    }
     if edges.len() - start > 32 {
         let widest_first = |edge: &Edge| std::cmp::Reverse(edge.publishes.rank());
         edges[start..].sort_by_key(|edge| (edge.from, widest_first(edge)));

@@ -269,12 +269,12 @@ impl Queue {
             }
             segment.collapse(by, out);
             tell(segment);
+            let works = std::mem::take(segment);
             if done.is_empty() {
-                std::mem::swap(done, segment);
+                *done = works;
             } else {
-                done.union(segment);
+                done.union(&works);
             }
-            *segment = Sources::default();
         }
         self.pass.open = false;
     }
@@ -287,9 +287,9 @@ impl Queue {
                 continue;
             }
             let by = SyncOp { kind: crate::SyncKind::Pipeline, at: None };
-            self.done[stage].union(&self.pass.done[stage]);
+            let works = std::mem::take(&mut self.pass.done[stage]);
+            self.done[stage].union(&works);
             self.done[stage].collapse(by, out);
-            self.pass.done[stage] = Sources::default();
         }
         for (before, sources, publish, by) in std::mem::take(&mut self.pass.producers) {
             self.gate_queue(before, &sources, &publish, by, out);
