@@ -1,6 +1,6 @@
 //! The devices that a machine has: what each can do, or why it cannot be used.
 //!
-//! Deliberately absent: opening one (`gpu.rs`). Tested in `tests/device.rs`.
+//! Deliberately absent: opening one (`gpu.rs`). Tested in the contract suite.
 
 use crate::error::Fallible;
 use crate::instance::Instance;

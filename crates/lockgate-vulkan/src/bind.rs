@@ -1,7 +1,7 @@
 //! What kernels find bound: pipelines, descriptors and immediates, said once for as long as nothing changes.
 //!
 //! Descriptors are pushed into the command buffer where the driver can; else a set is written for each table of bindings,
-//! never for each dispatch. Deliberately absent: dispatches (`record.rs`). Tested in `tests/device.rs`.
+//! never for each dispatch. Deliberately absent: dispatches (`record.rs`). Tested in the contract suite.
 
 use crate::error::Fallible;
 use crate::gpu::Gpu;

@@ -1,6 +1,6 @@
 //! The driver's cache of pipelines on disk: written whole or not at all, and never trusted.
 //!
-//! Tested in `tests/device.rs`.
+//! Tested in the contract suite.
 
 use crate::error::Fallible;
 use crate::gpu::Gpu;

@@ -2,7 +2,7 @@
 //!
 //! Work is planned, recorded and handed over on the thread that commits. For each hardware queue in use a thread waits for
 //! its timeline; a host thread that waits looks for itself first, since that is sooner. Deliberately absent: how a batch
-//! is recorded (`record.rs`). Tested in `tests/device.rs`.
+//! is recorded (`record.rs`). Tested in the contract suite.
 
 use crate::counters::Counters;
 use crate::error::error;
@@ -141,7 +141,7 @@ impl Flight {
         let plan = self.plan(&mut state, &submission.graph);
         let done = self.hand_over(&mut state, plan);
         if let Err(why) = done {
-            let told = state.lose(why.clone());
+            let told = self.lose(&mut state, why.clone());
             self.tell(state, told);
             return Err(why);
         }
@@ -302,7 +302,7 @@ impl Flight {
         let told = match self.look(&mut state) {
             Ok(false) => return false,
             Ok(true) => state.settle(),
-            Err(result) => state.lose(error("asking how far the device is", result)),
+            Err(result) => self.lose(&mut state, error("asking how far the device is", result)),
         };
         self.tell(state, told);
         true
@@ -369,6 +369,14 @@ impl Flight {
         }
     }
 
+    fn lose(&self, state: &mut State, why: Error) -> Vec<Told> {
+        let told = state.lose(why);
+        if let Some(why) = &state.lost {
+            self.gpu.lost.get_or_init(|| why.clone());
+        }
+        told
+    }
+
     /// Frees the lock and tells the observer.
     fn tell(&self, state: MutexGuard<'_, State>, told: Vec<Told>) {
         drop(state);
@@ -421,7 +429,7 @@ impl Flight {
             && result != vk::Result::TIMEOUT
         {
             let mut state = self.lock();
-            let told = state.lose(error("waiting for the device", result));
+            let told = self.lose(&mut state, error("waiting for the device", result));
             self.tell(state, told);
         }
     }

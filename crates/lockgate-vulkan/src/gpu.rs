@@ -1,14 +1,15 @@
 //! An opened device: its functions, its hardware queues and its memory. Everything else holds it in an `Arc`.
 //!
-//! Deliberately absent: what is made on it, each in its own module. Tested in `tests/device.rs`.
+//! Deliberately absent: what is made on it, each in its own module. Tested in the contract suite.
 
 use crate::adapter::{Adapter, Extras, Limits};
 use crate::error::{Fallible, error};
+use crate::fault::{Fault, Faults};
 use crate::instance::{Instance, turn};
 use ash::{ext, khr, vk};
 use gpu_allocator::vulkan::{Allocator, AllocatorCreateDesc};
 use lockgate_runtime::{Error, ErrorKind, Result};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// More hardware queues than this of one family are left alone: each takes memory of the driver.
 const QUEUES_MAX: u32 = 16;
@@ -38,10 +39,13 @@ pub(crate) struct Gpu {
     /// Gone once the device is being destroyed.
     allocator: Mutex<Option<Allocator>>,
     pub(crate) instance: Arc<Instance>,
+    pub(crate) faults: Faults,
+    /// Why it is lost, once it is.
+    pub(crate) lost: OnceLock<Error>,
 }
 
 impl Gpu {
-    pub(crate) fn open(adapter: &Adapter) -> Result<Arc<Gpu>> {
+    pub(crate) fn open(adapter: &Adapter, fault: Option<Fault>) -> Result<Arc<Gpu>> {
         let turn = turn();
         let raw = create(adapter)?;
         drop(turn);
@@ -63,6 +67,8 @@ impl Gpu {
             physical: adapter.physical,
             allocator: Mutex::new(None),
             instance: instance.clone(),
+            faults: Faults::new(fault),
+            lost: OnceLock::new(),
         };
         for family in &adapter.families {
             for index in 0..family.queues.min(QUEUES_MAX) {
@@ -106,6 +112,21 @@ impl Gpu {
         self.allocator.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Nothing, unless the device is lost.
+    pub(crate) fn alive(&self) -> Result<()> {
+        self.lost.get().map_or(Ok(()), |why| Err(why.clone()))
+    }
+
+    /// Waits until nothing runs any more.
+    pub(crate) fn wait_idle(&self) {
+        // Queues are used by one thread at a time, so all of them are held.
+        let _held: Vec<_> = self.queues.iter().map(|queue| queue.raw.lock()).collect();
+        // SAFETY: the device is alive, and nobody submits to it meanwhile.
+        if let Err(result) = unsafe { self.raw.device_wait_idle() } {
+            log::warn!("{}", error("closing the device", result));
+        }
+    }
+
     /// Whether resources are used by several families.
     pub(crate) fn sharing(&self) -> (vk::SharingMode, &[u32]) {
         match self.families.len() {
@@ -122,6 +143,9 @@ impl Gpu {
 
     /// Hands a batch to a hardware queue.
     pub(crate) fn submit(&self, queue: usize, batch: &vk::SubmitInfo2<'_>) -> Result<()> {
+        if self.faults.loses_submission() {
+            return Err(error("handing work to the device", vk::Result::ERROR_DEVICE_LOST));
+        }
         let raw = self.queues[queue].raw.lock().unwrap_or_else(PoisonError::into_inner);
         let batches = std::slice::from_ref(batch);
         // SAFETY: the queue is held; everything in the batch belongs to this device and lives until the timeline says
@@ -134,11 +158,7 @@ impl Gpu {
 impl Drop for Gpu {
     fn drop(&mut self) {
         let _turn = turn();
-        // SAFETY: nobody else holds the device, so nobody submits to it.
-        let idle = unsafe { self.raw.device_wait_idle() };
-        if let Err(result) = idle {
-            log::warn!("{}", error("closing the device", result));
-        }
+        self.wait_idle();
         for queue in &self.queues {
             // SAFETY: the device is idle, and the semaphore is destroyed once.
             unsafe { self.raw.destroy_semaphore(queue.timeline, None) };

@@ -2,7 +2,7 @@
 //!
 //! A size beyond the limit would be undefined behaviour, and nobody knows it before the device does. So a small kernel
 //! takes the size first: what is within the limit goes on to the dispatch, what is not becomes zero and is told when the
-//! batch is done. Deliberately absent: when it runs (`record.rs`). Tested in `tests/device.rs`.
+//! batch is done. Deliberately absent: when it runs (`record.rs`). Tested in the contract suite.
 
 use crate::memory::Buffer;
 use crate::plan::HardwareStages;

@@ -24,6 +24,7 @@ mod blit;
 mod cache;
 mod counters;
 mod error;
+mod fault;
 mod flight;
 mod format;
 mod gpu;
@@ -44,6 +45,7 @@ mod transfer;
 
 pub use adapter::AdapterKind;
 pub use counters::Counters;
+pub use fault::Fault;
 pub use instance::Validation;
 
 use crate::adapter::Found;
@@ -110,6 +112,8 @@ pub struct VulkanDescriptor {
     pub descriptor_sets: bool,
     /// The folder in which compiled pipelines are kept between runs. Default: none, and nothing is kept.
     pub pipeline_cache: Option<PathBuf>,
+    /// What goes wrong on purpose. Default: nothing.
+    pub fault: Option<Fault>,
 }
 
 /// The devices that the Vulkan loader knows, best first. A machine without a loader has none, and says so.
@@ -159,7 +163,7 @@ impl VulkanBackend {
             }
             adapter.families.retain(|family| family.queues > 0);
         }
-        let gpu = Gpu::open(&adapter)?;
+        let gpu = Gpu::open(&adapter, descriptor.fault)?;
         let limits = gpu.limits;
         let queues = gpu.queues.len();
         let info = DeviceInfo {
@@ -259,6 +263,10 @@ impl Drop for VulkanBackend {
             // A panic of a watcher has been reported by its thread.
             let _ = watcher.join();
         }
+        // Nobody watched what was in flight when the device was lost.
+        if self.gpu.lost.get().is_some() {
+            self.gpu.wait_idle();
+        }
     }
 }
 
@@ -277,6 +285,7 @@ impl Backend for VulkanBackend {
     }
 
     fn allocate(&self, size: u64, storage: StorageMode, usage: MemoryUse<'_>) -> Result<Native> {
+        self.gpu.alive()?;
         let purpose = match usage {
             MemoryUse::Buffer => Purpose::Buffer,
             MemoryUse::Texture(texture) => {
@@ -293,6 +302,7 @@ impl Backend for VulkanBackend {
     }
 
     fn create_buffer(&self, memory: &Native, offset: u64, size: u64) -> Result<Native> {
+        self.gpu.alive()?;
         let buffer = Buffer::new(&self.gpu, memory, offset, size)?;
         if buffer.is_uncleared() {
             self.transfer.clear(&buffer)?;
@@ -301,6 +311,7 @@ impl Backend for VulkanBackend {
     }
 
     fn create_texture(&self, texture: &TextureDescriptor, memory: &Native, offset: u64) -> Result<Native> {
+        self.gpu.alive()?;
         let made = Texture::new(&self.gpu, texture, memory, offset)?;
         if made.is_alone() {
             self.transfer.prepare(&made)?;
@@ -309,10 +320,12 @@ impl Backend for VulkanBackend {
     }
 
     fn create_sampler(&self, sampler: &SamplerDescriptor) -> Result<Native> {
+        self.gpu.alive()?;
         Ok(Arc::new(Sampler::new(&self.gpu, sampler)?))
     }
 
     fn create_compute_pipeline(&self, source: &ComputePipelineSource<'_>) -> Result<Native> {
+        self.gpu.alive()?;
         let shader = Shader::new(&self.gpu, source)?;
         let layout = self.layout(&shader)?;
         Ok(Arc::new(Pipeline::new(&self.gpu, layout, self.cache.raw, shader, source)?))
@@ -323,18 +336,22 @@ impl Backend for VulkanBackend {
     }
 
     fn read_buffer(&self, buffer: &Native, offset: u64, into: &mut [u8]) -> Result<()> {
+        self.gpu.alive()?;
         native::<Buffer>(buffer)?.read_into(offset, into)
     }
 
     fn write_buffer(&self, buffer: &Native, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.gpu.alive()?;
         native::<Buffer>(buffer)?.write_from(offset, bytes)
     }
 
     fn read_texture(&self, texture: &Native, from: &TextureSpan, into: &mut [u8]) -> Result<()> {
+        self.gpu.alive()?;
         self.transfer.read(&*native::<Texture>(texture)?, from, into)
     }
 
     fn write_texture(&self, texture: &Native, to: &TextureSpan, bytes: &[u8]) -> Result<()> {
+        self.gpu.alive()?;
         self.transfer.write(&*native::<Texture>(texture)?, to, bytes)
     }
 

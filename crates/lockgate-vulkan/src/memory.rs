@@ -1,7 +1,7 @@
 //! Memory, and the buffers in it.
 //!
 //! A resource of its own and a heap are one allocation each. What the host shares is mapped for as long as it lives, and
-//! coherent. Deliberately absent: textures (`texture.rs`). Tested in `tests/device.rs`.
+//! coherent. Deliberately absent: textures (`texture.rs`). Tested in the contract suite.
 
 use crate::error::{Fallible, error};
 use crate::gpu::Gpu;
@@ -85,6 +85,9 @@ impl Memory {
         let Some(allocator) = allocator.as_mut() else {
             return Err(Error::new(ErrorKind::DeviceLost, "the device is closed"));
         };
+        if gpu.faults.lacks_memory() {
+            return Err(exhausted(size, &AllocationError::OutOfMemory));
+        }
         let allocation = allocator.allocate(&descriptor).map_err(|why| exhausted(size, &why))?;
         // SAFETY: the memory is used for binding and mapped access alone, and not after the allocation is given back.
         let memory = unsafe { allocation.memory() };

@@ -1,7 +1,7 @@
 //! A batch of a plan as a command buffer: barriers, copies and dispatches.
 //!
 //! Nothing is decided here but how a command is said in Vulkan. Deliberately absent: what waits for what (`plan.rs`), and
-//! copies and fills (`blit.rs`). Tested in `tests/device.rs`, under the validation layer.
+//! copies and fills (`blit.rs`). Tested in the contract suite, under the validation layer.
 
 use crate::bind::Binder;
 use crate::error::Fallible;

@@ -1,7 +1,7 @@
 //! WGSL to SPIR-V: what a kernel takes, and what the device must be able to do for it.
 //!
 //! All bindings lie in one descriptor set, numbered as the runtime's reflection lists them. Deliberately absent: grids
-//! that cut workgroups (`partial.rs`) and pipelines (`pipeline.rs`). Tested in `tests/device.rs`.
+//! that cut workgroups (`partial.rs`) and pipelines (`pipeline.rs`). Tested in the contract suite.
 
 use crate::gpu::Gpu;
 use ash::vk;

@@ -2,7 +2,7 @@
 //!
 //! An image has no contents and no layout until it is made ready, once: one of its own when it is created, one of a heap
 //! before its first use, since other resources may be using its memory until then (`plan.rs`). Deliberately absent:
-//! copies (`record.rs`). Tested in `tests/device.rs`.
+//! copies (`record.rs`). Tested in the contract suite.
 
 use crate::error::{Fallible, failed};
 use crate::format::{aspect, format, linear};

@@ -1,6 +1,6 @@
 //! When commands ran: timestamps of the device on the host's clock.
 //!
-//! Deliberately absent: who asks (`completion.rs`). Tested in `tests/device.rs`.
+//! Deliberately absent: who asks (`completion.rs`). Tested in the contract suite.
 
 use crate::error::Fallible;
 use crate::gpu::Gpu;

@@ -1,7 +1,7 @@
 //! Work that the host waits for at once: making images ready, and copies between textures and the host.
 //!
 //! Nothing on the device touches the resources meanwhile, which the runtime sees to. Deliberately absent: anything that
-//! a program records. Tested in `tests/device.rs`.
+//! a program records. Tested in the contract suite.
 
 use crate::error::{Fallible, error};
 use crate::gpu::Gpu;

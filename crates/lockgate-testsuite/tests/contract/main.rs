@@ -2,7 +2,10 @@
 
 #![allow(clippy::print_stderr, reason = "it says which devices are tested and which are skipped")]
 
+mod again;
 mod commands;
+mod faults;
 mod kernels;
 mod programs;
+mod scene;
 mod subjects;
