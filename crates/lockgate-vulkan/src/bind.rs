@@ -114,9 +114,7 @@ impl Binder {
     fn resolve(&mut self, pipeline: &Pipeline, of: &SubmittedBuffer, list: &[Binding]) -> Result<()> {
         self.buffers.clear();
         self.images.clear();
-        let slots =
-            pipeline.shader.slots.iter().flat_map(|slot| std::iter::repeat_n(slot, slot.count as usize));
-        for (slot, binding) in slots.zip(list) {
+        for (slot, binding) in pipeline.slots().zip(list) {
             match binding {
                 Binding::Buffer(span) => {
                     let buffer =
@@ -132,8 +130,7 @@ impl Binder {
                 Binding::Texture { resource, view } => {
                     let texture =
                         of.resources[*resource as usize].downcast_ref::<Texture>().ok_or_else(foreign)?;
-                    let storage = slot.kind == vk::DescriptorType::STORAGE_IMAGE;
-                    let image_view = texture.view(ViewKey { span: *view, kind: slot.view, storage })?;
+                    let image_view = texture.view(ViewKey::of(slot, view))?;
                     self.images.push(vk::DescriptorImageInfo {
                         sampler: vk::Sampler::null(),
                         image_view,
@@ -274,6 +271,17 @@ impl Drop for Binder {
             unsafe { self.gpu.raw.destroy_descriptor_pool(pool, None) };
         }
     }
+}
+
+/// Makes the views of a table. A driver may refuse one, which is better known before anything is recorded.
+pub(crate) fn make_views(pipeline: &Pipeline, of: &SubmittedBuffer, list: &[Binding]) -> Result<()> {
+    for (slot, binding) in pipeline.slots().zip(list) {
+        if let Binding::Texture { resource, view } = binding {
+            let texture = of.resources[*resource as usize].downcast_ref::<Texture>().ok_or_else(foreign)?;
+            texture.view(ViewKey::of(slot, view))?;
+        }
+    }
+    Ok(())
 }
 
 fn is_buffer(kind: vk::DescriptorType) -> bool {

@@ -23,6 +23,11 @@ pub enum Fault {
         /// Allocations that go well.
         allocations: u32,
     },
+    /// After so many views of textures the driver refuses to make another.
+    RefusedView {
+        /// Views that are made.
+        views: u32,
+    },
 }
 
 /// The fault of a device, and how far it is from it.
@@ -45,6 +50,11 @@ impl Faults {
     /// Whether this allocation finds no memory.
     pub(crate) fn lacks_memory(&self) -> bool {
         matches!(self.fault, Some(Fault::OutOfMemory { allocations }) if self.counts_beyond(allocations))
+    }
+
+    /// Whether this view is refused.
+    pub(crate) fn refuses_view(&self) -> bool {
+        matches!(self.fault, Some(Fault::RefusedView { views }) if self.counts_beyond(views))
     }
 
     fn counts_beyond(&self, good: u32) -> bool {

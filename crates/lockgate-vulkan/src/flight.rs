@@ -4,6 +4,7 @@
 //! its timeline; a host thread that waits looks for itself first, since that is sooner. Deliberately absent: how a batch
 //! is recorded (`record.rs`). Tested in the contract suite.
 
+use crate::bind::make_views;
 use crate::counters::Counters;
 use crate::error::error;
 use crate::gpu::Gpu;
@@ -497,9 +498,12 @@ impl State {
 fn can_run(command: &Command, of: &SubmittedBuffer) -> Result<()> {
     let &Command::Dispatch { pipeline, grid, bindings, binding_count, .. } = command else { return Ok(()) };
     let Some(pipeline) = of.pipelines[pipeline as usize].downcast_ref::<Pipeline>() else { return Ok(()) };
+    let list = &of.contents.bindings()[bindings as usize..(bindings + binding_count) as usize];
     if pipeline.has_arrays {
-        let list = &of.contents.bindings()[bindings as usize..(bindings + binding_count) as usize];
         pipeline.can_bind(list)?;
+    }
+    if pipeline.has_textures {
+        make_views(pipeline, of, list)?;
     }
     match grid {
         Grid::Threads(threads) => pipeline.cut(threads).map(|_| ()),

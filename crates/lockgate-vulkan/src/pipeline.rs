@@ -91,6 +91,8 @@ pub(crate) struct Pipeline {
     pub(crate) shader: Shader,
     /// Whether it has arrays of bindings, of which elements may be missing.
     pub(crate) has_arrays: bool,
+    /// Whether it has textures, of which views must be made.
+    pub(crate) has_textures: bool,
     barriers: bool,
     asks_for_groups: bool,
     cache: vk::PipelineCache,
@@ -125,6 +127,7 @@ impl Pipeline {
             layout,
             whole: vk::Pipeline::null(),
             has_arrays: shader.slots.iter().any(|slot| slot.count != 1),
+            has_textures: shader.slots.iter().any(Slot::is_texture),
             shader,
             barriers,
             asks_for_groups,
@@ -134,6 +137,11 @@ impl Pipeline {
         let made = pipeline.create(&words, vk::PipelineCreateFlags::empty());
         pipeline.whole = made.map_err(|result| refuse(source, ErrorKind::Kernel, &failed(result)))?;
         Ok(pipeline)
+    }
+
+    /// What each of its bindings is, elements of arrays one by one.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.shader.slots.iter().flat_map(|slot| std::iter::repeat_n(slot, slot.count as usize))
     }
 
     fn create(

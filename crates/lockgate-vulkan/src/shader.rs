@@ -25,6 +25,12 @@ pub(crate) struct Slot {
     pub(crate) count: u32,
 }
 
+impl Slot {
+    pub(crate) fn is_texture(&self) -> bool {
+        matches!(self.kind, vk::DescriptorType::SAMPLED_IMAGE | vk::DescriptorType::STORAGE_IMAGE)
+    }
+}
+
 /// A kernel with its override constants fixed.
 #[derive(Clone)]
 pub(crate) struct Shader {

@@ -9,6 +9,7 @@ use crate::format::{aspect, format, linear};
 use crate::gpu::Gpu;
 use crate::memory::{Memory, native};
 use crate::plan::ImageId;
+use crate::shader::Slot;
 use ash::vk;
 use lockgate_runtime::backend::{Native, TextureViewSpan};
 use lockgate_runtime::{Error, ErrorKind, Result, SizeAndAlign, TextureDescriptor, TextureType};
@@ -23,6 +24,13 @@ pub(crate) struct ViewKey {
     pub(crate) span: TextureViewSpan,
     pub(crate) kind: vk::ImageViewType,
     pub(crate) storage: bool,
+}
+
+impl ViewKey {
+    pub(crate) fn of(slot: &Slot, span: &TextureViewSpan) -> ViewKey {
+        let storage = slot.kind == vk::DescriptorType::STORAGE_IMAGE;
+        ViewKey { span: *span, kind: slot.view, storage }
+    }
 }
 
 /// An image.
@@ -259,8 +267,11 @@ impl Texture {
                 layer_count: layers,
             })
             .push_next(&mut usage);
-        // SAFETY: the image is alive; the span is inside it, which the runtime has checked.
-        let made = unsafe { self.gpu.raw.create_image_view(&info, None) };
+        let made = match self.gpu.faults.refuses_view() {
+            true => Err(vk::Result::ERROR_FORMAT_NOT_SUPPORTED),
+            // SAFETY: the image is alive; the span is inside it, which the runtime has checked.
+            false => unsafe { self.gpu.raw.create_image_view(&info, None) },
+        };
         made.or_fail("making a view of a texture").map_err(|error| error.context(&self.descriptor.label))
     }
 }

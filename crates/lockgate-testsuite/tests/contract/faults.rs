@@ -106,6 +106,45 @@ fn exhausted_memory_is_an_error_that_names_the_resource() {
     });
 }
 
+const TEXELS: &str = "
+@group(0) @binding(0) var<storage, read_write> data: array<u32>;
+@group(0) @binding(1) var image: texture_2d<f32>;
+@compute @workgroup_size(1) fn count() { data[0] += u32(textureLoad(image, vec2i(0), 0).x) + 1u; }
+";
+
+#[test]
+fn a_view_that_the_driver_refuses_fails_its_command_and_what_waits_for_it() {
+    let descriptor = VulkanDescriptor { fault: Some(Fault::RefusedView { views: 1 }), ..Default::default() };
+    on_drivers(&descriptor, |_, device| {
+        let scene = Scene::new(&device);
+        let library = device.new_library(TEXELS).unwrap();
+        let count = device.new_compute_pipeline(&library, "count").unwrap();
+        let data = scene.buffer(&[1; 64], HazardTrackingMode::Tracked);
+        let image = || {
+            device.new_texture(&TextureDescriptor { width: 4, height: 4, ..Default::default() }).unwrap()
+        };
+        let [shown, refused] = [image(), image()];
+        let run = |image: &Texture| {
+            let commands = scene.record("count", |commands| {
+                let table = scene.table(&data);
+                table.set_texture((0, 1), image);
+                let mut encoder = commands.compute_command_encoder("");
+                encoder.set_compute_pipeline(&count);
+                encoder.set_argument_table(&table);
+                encoder.dispatch_threadgroups([1, 1, 1]);
+            });
+            scene.queue.commit(&[&commands.unwrap()]).unwrap().wait_until_completed()
+        };
+        run(&shown).unwrap();
+        let why = run(&refused).unwrap_err();
+        assert_eq!(why.kind(), ErrorKind::Unsupported, "{why}");
+        assert_eq!(data.read::<u32>(0, 1).unwrap(), [2]);
+        // The device goes on.
+        run(&shown).unwrap();
+        assert_eq!(data.read::<u32>(0, 1).unwrap(), [3]);
+    });
+}
+
 /// A folder that goes with the test.
 struct Folder(PathBuf);
 
