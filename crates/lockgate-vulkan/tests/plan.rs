@@ -221,19 +221,19 @@ impl Lifted {
         ordered.contains(to_stages) && reached.intersects(to_stages)
     }
 
-    /// Whether a batch waits for another through timelines.
+    /// Whether a batch waits for another through timelines. A signal stands for all that was handed to its queue before, and
+    /// so for what that waited for.
     fn timelines_order(&self, from: (u32, u64), to: (u32, u64)) -> bool {
         let mut seen = BTreeSet::new();
         let mut open = vec![to];
         while let Some(batch) = open.pop() {
             for wait in self.waits.get(&batch).into_iter().flatten() {
-                // A timeline counts the batches of its queue, each after those before.
                 if wait.queue == from.0 && wait.batch >= from.1 {
                     return true;
                 }
-                if seen.insert((wait.queue, wait.batch)) {
-                    open.push((wait.queue, wait.batch));
-                }
+                open.extend(
+                    (1..=wait.batch).map(|batch| (wait.queue, batch)).filter(|own| seen.insert(*own)),
+                );
             }
         }
         false

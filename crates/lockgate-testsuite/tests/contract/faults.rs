@@ -120,9 +120,8 @@ fn a_view_that_the_driver_refuses_fails_its_command_and_what_waits_for_it() {
         let library = device.new_library(TEXELS).unwrap();
         let count = device.new_compute_pipeline(&library, "count").unwrap();
         let data = scene.buffer(&[1; 64], HazardTrackingMode::Tracked);
-        let image = || {
-            device.new_texture(&TextureDescriptor { width: 4, height: 4, ..Default::default() }).unwrap()
-        };
+        let image =
+            || device.new_texture(&TextureDescriptor { width: 4, height: 4, ..Default::default() }).unwrap();
         let [shown, refused] = [image(), image()];
         let run = |image: &Texture| {
             let commands = scene.record("count", |commands| {

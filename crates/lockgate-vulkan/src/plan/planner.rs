@@ -1,270 +1,9 @@
-//! From a graph to what each hardware queue does: pure, and it prints.
-//!
-//! A queue executes *batches* in order; a batch is one submission, and its commands are grouped into *epochs*. Commands
-//! of one epoch have no barrier between them; a barrier stands before an epoch if a command in it waits for one of an
-//! earlier epoch. A command goes into the earliest epoch that its orders allow, whatever the order of recording: so a
-//! queue has no more barriers than the longest chain of waits has links. Orders between queues are waits for batches: each
-//! batch counts its queue's timeline up by one.
-//!
-//! Deliberately absent: Vulkan. Whoever executes a plan turns stages into masks (`record.rs`). Tested in
-//! `tests/plan.rs`: snapshots, and plans of generated graphs that are lifted back to orders.
+//! Makes plans: which epoch and batch a command goes to, and what stands before it.
 
-use lockgate_sync::{CommandRef, CommitId, EventId, Graph, Vertex, VertexId, VertexKind};
+use super::{Batch, HardwareStages, ImageId, Job, Notice, NoticeKind, Plan, Point, Step};
+use lockgate_sync::{CommandRef, Graph, Vertex, VertexId, VertexKind};
 use smallvec::{SmallVec, smallvec};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
-use std::ops::{BitOr, BitOrAssign};
-
-/// Where on a hardware queue a command does its work.
-///
-/// ```
-/// use lockgate_vulkan::plan::HardwareStages;
-/// let both = HardwareStages::COMPUTE | HardwareStages::TRANSFER;
-/// assert_eq!(both.to_string(), "compute|transfer");
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct HardwareStages(u8);
-
-impl HardwareStages {
-    /// Shaders.
-    pub const COMPUTE: HardwareStages = HardwareStages(1);
-    /// Copies, fills and blits.
-    pub const TRANSFER: HardwareStages = HardwareStages(2);
-    /// The arguments of an indirect dispatch.
-    pub const INDIRECT: HardwareStages = HardwareStages(4);
-    /// All of them.
-    pub const ALL: HardwareStages = HardwareStages(7);
-
-    /// Whether some of `other` is in it.
-    pub fn intersects(self, other: HardwareStages) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// Whether all of `other` is in it.
-    pub fn contains(self, other: HardwareStages) -> bool {
-        self.0 & other.0 == other.0
-    }
-}
-
-impl BitOr for HardwareStages {
-    type Output = HardwareStages;
-    fn bitor(self, other: HardwareStages) -> HardwareStages {
-        HardwareStages(self.0 | other.0)
-    }
-}
-
-impl BitOrAssign for HardwareStages {
-    fn bitor_assign(&mut self, other: HardwareStages) {
-        self.0 |= other.0;
-    }
-}
-
-impl fmt::Display for HardwareStages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = [(Self::COMPUTE, "compute"), (Self::TRANSFER, "transfer"), (Self::INDIRECT, "indirect")];
-        let mut first = true;
-        for (_, name) in names.iter().filter(|(stage, _)| self.intersects(*stage)) {
-            f.write_str(if first { "" } else { "|" })?;
-            f.write_str(name)?;
-            first = false;
-        }
-        if first { f.write_str("nothing") } else { Ok(()) }
-    }
-}
-
-/// What the planner must know of a work.
-///
-/// ```
-/// use lockgate_vulkan::plan::{HardwareStages, Job};
-/// let job = Job { queue: 0, stages: HardwareStages::COMPUTE, fresh: Default::default() };
-/// assert!(job.fresh.is_empty());
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Job {
-    /// Its hardware queue.
-    pub queue: u32,
-    /// Where it does its work.
-    pub stages: HardwareStages,
-    /// Images that it uses and that may not have been used before: they are made ready first.
-    pub fresh: SmallVec<[ImageId; 2]>,
-}
-
-/// A number for an image, unique over the life of a device.
-///
-/// ```
-/// assert!(lockgate_vulkan::plan::ImageId(1) < lockgate_vulkan::plan::ImageId(2));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ImageId(pub u64);
-
-/// A point of a queue's timeline: all batches up to this one are done.
-///
-/// ```
-/// use lockgate_vulkan::plan::Point;
-/// assert_eq!(Point { queue: 1, batch: 3 }.to_string(), "q1:3");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Point {
-    /// The hardware queue.
-    pub queue: u32,
-    /// The batch, counted from 1.
-    pub batch: u64,
-}
-
-impl fmt::Display for Point {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "q{}:{}", self.queue, self.batch)
-    }
-}
-
-/// One thing that a batch does.
-///
-/// ```
-/// use lockgate_vulkan::plan::{HardwareStages, Step};
-/// let (after, before) = (HardwareStages::TRANSFER, HardwareStages::COMPUTE);
-/// let step = Step::Barrier { after, before, fresh: Vec::new() };
-/// assert_eq!(step.to_string(), "barrier transfer -> compute");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Everything of `before` that comes later waits for everything of `after` that came earlier on this queue.
-    Barrier {
-        /// The earlier side.
-        after: HardwareStages,
-        /// The later side.
-        before: HardwareStages,
-        /// Images that are made ready here.
-        fresh: Vec<ImageId>,
-    },
-    /// A command.
-    Command(CommandRef),
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Step::Barrier { after, before, fresh } => {
-                write!(f, "barrier {after} -> {before}")?;
-                fresh.iter().try_for_each(|image| write!(f, ", image {}", image.0))
-            }
-            Step::Command(CommandRef { commit, buffer, command }) => {
-                write!(f, "command {}.{buffer}.{command}", commit.0)
-            }
-        }
-    }
-}
-
-/// One submission to a hardware queue.
-///
-/// ```
-/// let batch = lockgate_vulkan::plan::Batch::default();
-/// assert!(batch.waits.is_empty() && batch.steps.is_empty());
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Batch {
-    /// The hardware queue.
-    pub queue: u32,
-    /// Its number on the queue, which the timeline says when it is done.
-    pub number: u64,
-    /// What it waits for, on other queues.
-    pub waits: SmallVec<[Point; 2]>,
-    /// What it does, in this order.
-    pub steps: Vec<Step>,
-    /// How many of `steps` are barriers.
-    pub barriers: usize,
-    /// Stages of its commands.
-    pub stages: HardwareStages,
-}
-
-impl fmt::Display for Batch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "batch {}", Point { queue: self.queue, batch: self.number })?;
-        self.waits.iter().enumerate().try_for_each(|(at, wait)| {
-            let word = if at == 0 { " waits for" } else { "," };
-            write!(f, "{word} {wait}")
-        })?;
-        self.steps.iter().try_for_each(|step| write!(f, "\n  {step}"))
-    }
-}
-
-/// What the host is told, once all points are reached.
-///
-/// ```
-/// use lockgate_sync::CommitId;
-/// use lockgate_vulkan::plan::{Notice, NoticeKind};
-/// let notice = Notice { kind: NoticeKind::Complete(CommitId(0)), points: Default::default() };
-/// assert_eq!(notice.to_string(), "commit 0 is done: at once");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// What has happened.
-    pub kind: NoticeKind,
-    /// When; at most one for each queue.
-    pub points: SmallVec<[Point; 2]>,
-}
-
-/// What has happened.
-///
-/// ```
-/// use lockgate_sync::CommitId;
-/// use lockgate_vulkan::plan::NoticeKind;
-/// assert_eq!(NoticeKind::Complete(CommitId(3)), NoticeKind::Complete(CommitId(3)));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoticeKind {
-    /// The event takes the value.
-    Signal {
-        /// The event.
-        event: EventId,
-        /// The value.
-        value: u64,
-    },
-    /// All work of the commit is done.
-    Complete(CommitId),
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind {
-            NoticeKind::Signal { event, value } => write!(f, "event {} takes {value}:", event.0)?,
-            NoticeKind::Complete(commit) => write!(f, "commit {} is done:", commit.0)?,
-        }
-        if self.points.is_empty() {
-            return f.write_str(" at once");
-        }
-        self.points.iter().try_for_each(|point| write!(f, " {point}"))
-    }
-}
-
-/// What is to be done for a graph, in the order in which it is handed to the driver.
-///
-/// ```
-/// assert_eq!(lockgate_vulkan::plan::Plan::default().to_string(), "");
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// Submissions. One waits only for others before it.
-    pub batches: Vec<Batch>,
-    /// What the host is told.
-    pub notices: Vec<Notice>,
-    /// Commands that are not run, since they cannot or since something that they wait for is not run.
-    pub skipped: Vec<CommandRef>,
-}
-
-impl Plan {
-    /// How many barriers it has.
-    pub fn barriers(&self) -> usize {
-        self.batches.iter().map(|batch| batch.barriers).sum()
-    }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.batches.iter().try_for_each(|batch| writeln!(f, "{batch}"))?;
-        self.notices.iter().try_for_each(|notice| writeln!(f, "{notice}"))?;
-        self.skipped.iter().try_for_each(|command| writeln!(f, "not run: {}", Step::Command(*command)))
-    }
-}
 
 /// What a vertex stands for on one queue: works in these stages, none of a later epoch or batch.
 #[derive(Clone, Copy, Debug)]
@@ -277,10 +16,19 @@ struct Reach {
 
 type Reaches = SmallVec<[Reach; 1]>;
 
+/// For each queue the last batch that is known to be done.
+type Clock = SmallVec<[u64; 4]>;
+
+fn raise(clock: &mut Clock, by: &Clock) {
+    clock.iter_mut().zip(by).for_each(|(own, other)| *own = (*own).max(*other));
+}
+
 /// A batch that is being filled.
 #[derive(Debug, Default)]
 struct Open {
     waits: SmallVec<[Point; 2]>,
+    /// What is done when it begins, by its waits and the waits of those; empty if it waits for nothing.
+    begins: Clock,
     /// Commands with their epochs, in recording order.
     commands: Vec<(u64, CommandRef)>,
     /// What stands before an epoch, counted from the first epoch of the batch.
@@ -307,6 +55,8 @@ struct Queue {
     /// The last epoch with a command.
     last: u64,
     open: Open,
+    /// What is done when a batch is, from the batch behind `done` on.
+    ends: VecDeque<Clock>,
 }
 
 /// Makes plans of the graphs of one engine, one after the other.
@@ -342,6 +92,8 @@ impl Planner {
     /// All batches of a queue up to this one are done.
     pub fn done(&mut self, point: Point) {
         let Some(queue) = self.queues.get_mut(point.queue as usize) else { return };
+        let news = point.batch.saturating_sub(queue.done) as usize;
+        queue.ends.drain(..news.min(queue.ends.len()));
         queue.done = queue.done.max(point.batch);
         let queues = &self.queues;
         let over = |reach: &Reach| queues[reach.queue as usize].done >= reach.batch;
@@ -445,26 +197,29 @@ impl Planner {
 
     fn work(&mut self, graph: &Graph, vertex: &Vertex, command: CommandRef, job: Job) -> Reaches {
         let own = job.queue as usize;
-        let mut epoch = self.queues[own].floor;
-        let mut after = HardwareStages::default();
-        let mut waits: SmallVec<[Point; 2]> = SmallVec::new();
         let known = job.fresh.iter().filter_map(|image| self.images.get(image));
         let behind = graph.edges_of(vertex).iter().flat_map(|edge| self.reaches(edge.from)).chain(known);
+        let mut waits: SmallVec<[Point; 2]> = SmallVec::new();
+        let mut here: SmallVec<[Reach; 4]> = SmallVec::new();
         for reach in behind.filter(|reach| !self.is_done(reach)) {
-            if reach.queue != job.queue {
-                waits.push(Point { queue: reach.queue, batch: reach.batch });
-                continue;
+            match reach.queue == job.queue {
+                true => here.push(*reach),
+                false => waits.push(Point { queue: reach.queue, batch: reach.batch }),
             }
+        }
+        if !waits.is_empty() {
+            self.wait(own, &waits);
+        }
+        // A wait may have begun a new batch, and may have brought what was to be waited for here.
+        let queue = &self.queues[own];
+        let mut epoch = queue.floor;
+        let mut after = HardwareStages::default();
+        for reach in here.iter().filter(|reach| !queue.open.has_behind(own, reach.batch)) {
             // An image that was made ready has no stages: its barrier held back everything that comes later.
             let next = reach.epoch + u64::from(reach.stages != HardwareStages::default());
             epoch = epoch.max(next);
             after |= reach.stages;
         }
-        if !waits.is_empty() {
-            self.wait(own, &waits);
-        }
-        // A wait may have begun a new batch.
-        epoch = epoch.max(self.queues[own].floor);
         let fresh: Vec<ImageId> =
             job.fresh.iter().copied().filter(|image| !self.images.contains_key(image)).collect();
         let batch = self.queues[own].closed + 1;
@@ -484,33 +239,50 @@ impl Planner {
             }
         }
         let open = &self.queues[queue].open;
-        let covers = |own: &Point, point: &Point| own.queue == point.queue && own.batch >= point.batch;
-        if points.iter().all(|point| open.waits.iter().any(|own| covers(own, point))) {
+        if points.iter().all(|point| open.has_behind(point.queue as usize, point.batch)) {
             return;
         }
         self.close(queue);
         // All of them: a new batch knows nothing of what the one before waited for.
-        let waits = &mut self.queues[queue].open.waits;
-        for point in points {
-            match waits.iter_mut().find(|wait| wait.queue == point.queue) {
-                Some(wait) => wait.batch = wait.batch.max(point.batch),
-                None => waits.push(*point),
+        let all = self.queues[queue].open.waits.iter().chain(points);
+        let mut ends: SmallVec<[(Point, Clock); 2]> = SmallVec::new();
+        for point in all {
+            let end = self.end_of(*point);
+            let has = |(_, end): &(Point, Clock)| end[point.queue as usize] >= point.batch;
+            if !ends.iter().any(has) {
+                ends.retain(|(other, _)| end[other.queue as usize] < other.batch);
+                ends.push((*point, end));
             }
         }
+        let begins = smallvec![0; self.queues.len()];
+        let open = &mut self.queues[queue].open;
+        open.begins = begins;
+        ends.iter().for_each(|(_, end)| raise(&mut open.begins, end));
+        open.waits = ends.into_iter().map(|(point, _)| point).collect();
+    }
+
+    /// What is done when a batch that was closed is.
+    fn end_of(&self, point: Point) -> Clock {
+        let queue = &self.queues[point.queue as usize];
+        let at = point.batch.checked_sub(queue.done + 1);
+        let end = at.and_then(|at| queue.ends.get(at as usize));
+        end.cloned().unwrap_or_else(|| smallvec![0; self.queues.len()])
     }
 
     /// Ends the open batch of a queue, if it has commands.
     fn close(&mut self, at: usize) {
+        let count = self.queues.len();
         let queue = &mut self.queues[at];
         if queue.open.commands.is_empty() {
             return;
         }
         queue.closed += 1;
         let mut open = std::mem::take(&mut queue.open);
+        queue.end(at, count, &open.begins);
         let floor = queue.floor;
         queue.floor = queue.last;
         by_epoch(&mut open.commands, &mut self.sorted, floor);
-        let mut count = 0;
+        let mut among = 0;
         let mut steps = Vec::with_capacity(open.commands.len() + open.barriers.len());
         let mut barriers = (floor..).zip(open.barriers).peekable();
         for (epoch, command) in open.commands {
@@ -518,18 +290,33 @@ impl Planner {
                 let Pending { after, before, fresh } = barrier;
                 if before != HardwareStages::default() {
                     steps.push(Step::Barrier { after, before, fresh });
-                    count += 1;
+                    among += 1;
                 }
             }
             steps.push(Step::Command(command));
         }
         let (queue, number) = (at as u32, self.queues[at].closed);
-        let (waits, barriers, stages) = (open.waits, count, open.stages);
+        let (waits, barriers, stages) = (open.waits, among, open.stages);
         self.plan.batches.push(Batch { queue, number, waits, steps, barriers, stages });
     }
 }
 
+impl Open {
+    /// Whether a batch is done before this one begins.
+    fn has_behind(&self, queue: usize, batch: u64) -> bool {
+        self.begins.get(queue).is_some_and(|done| *done >= batch)
+    }
+}
+
 impl Queue {
+    /// A batch was closed: when it is done, so are all before it and what they waited for.
+    fn end(&mut self, own: usize, queues: usize, begins: &Clock) {
+        let mut end = self.ends.back().cloned().unwrap_or_else(|| smallvec![0; queues]);
+        raise(&mut end, begins);
+        end[own] = self.closed;
+        self.ends.push_back(end);
+    }
+
     fn add(
         &mut self,
         epoch: u64,
