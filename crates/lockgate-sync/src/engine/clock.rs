@@ -199,12 +199,17 @@ impl Clock {
     }
 
     pub(crate) fn insert(&mut self, lane: Lane, number: u64) {
+        self.insert_run(lane, number, number + 1);
+    }
+
+    /// Adds the works `start..end` of a lane.
+    pub(crate) fn insert_run(&mut self, lane: Lane, start: u64, end: u64) {
         let whole = self.beyond.is_empty();
         let prefix = self.prefix_mut(lane);
-        if *prefix == number && whole {
-            *prefix += 1;
-        } else if *prefix <= number {
-            self.change(lane, |set| set.insert(number, number + 1));
+        if whole && *prefix >= start {
+            *prefix = end.max(*prefix);
+        } else if *prefix < end {
+            self.change(lane, |set| set.insert(start, end));
         }
     }
 

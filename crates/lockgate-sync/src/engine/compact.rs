@@ -5,6 +5,7 @@
 //! last time, so the cost of a work stays constant.
 
 use super::clock::Lane;
+use super::frontier::Sources;
 use super::reach::Behind;
 use super::{Engine, History};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,10 +47,10 @@ impl Engine {
         let accesses: usize = entries.map(|entry| entry.runs.len() + entry.behind.fragments()).sum();
         let gates = self.queues.iter().flat_map(|queue| queue.stage.iter().chain([&queue.all]));
         let done = self.queues.iter().flat_map(|queue| &queue.done);
-        let fences = self.fences.values().flatten().map(|(_, sources)| sources.behind.fragments());
+        let fences = self.fences.values().flatten().map(|(_, sources)| sources.fragments());
         accesses
             + gates.map(|gate| gate.behind.fragments() + gate.waits.len()).sum::<usize>()
-            + done.map(|done| done.behind.fragments() + done.vertices.len()).sum::<usize>()
+            + done.map(|done| done.fragments() + done.vertices.len()).sum::<usize>()
             + fences.sum::<usize>()
             + self.commits.len()
     }
@@ -97,7 +98,7 @@ impl Engine {
                     && let Some(state) = &mut buffer.state
                 {
                     filler.shared(&mut state.gate.behind);
-                    state.done.iter_mut().for_each(|done| filler.own(&mut done.behind));
+                    state.done.iter_mut().for_each(|done| filler.sources(done));
                 }
             }
             let pass = &mut queue.pass;
@@ -107,28 +108,28 @@ impl Engine {
             }
             let sources = queue.done.iter_mut().chain(&mut pass.done).chain(&mut pass.segment);
             for sources in sources.chain(&mut queue.buffer.done) {
-                filler.own(&mut sources.behind);
+                filler.sources(sources);
             }
             for (_, sources, ..) in &mut pass.producers {
-                filler.own(&mut sources.behind);
+                filler.sources(sources);
             }
             for (_, sources) in &mut pass.updates {
-                filler.own(&mut sources.behind);
+                filler.sources(sources);
             }
             queue.gates_changed();
         }
         for (_, sources) in self.fences.values_mut().flatten() {
-            filler.own(&mut sources.behind);
+            filler.sources(sources);
         }
         for behind in self.events.values_mut().flat_map(|event| event.behinds_mut()) {
             filler.shared(behind);
         }
         for drawable in self.drawables.values_mut() {
-            filler.own(&mut drawable.ready.behind);
-            filler.own(&mut drawable.shown.behind);
+            filler.sources(&mut drawable.ready);
+            filler.sources(&mut drawable.shown);
         }
         for commit in self.commits.values_mut() {
-            filler.own(&mut commit.sources.behind);
+            filler.sources(&mut commit.sources);
         }
         filler.shared(&mut self.host.gate.behind);
         self.host.shared = None;
@@ -167,6 +168,12 @@ impl Filler<'_> {
         }
         behind.scoped.retain(|(_, clock)| *clock != Default::default());
         self.most = self.most.max(behind.fragments());
+    }
+
+    fn sources(&mut self, sources: &mut Sources) {
+        let (own, parts) = sources.sets_mut();
+        self.own(own);
+        parts.for_each(|behind| self.shared(behind));
     }
 
     fn shared(&mut self, behind: &mut Arc<Behind>) {

@@ -136,10 +136,10 @@ impl Engine {
                 if !self.is_taken(commit) {
                     return false;
                 }
-                let Some(state) = self.commits.get(&commit) else { return true };
+                let Some(state) = self.commits.get_mut(&commit) else { return true };
                 let by = SyncOp { kind: SyncKind::Completion, at: None };
                 let edge = state.vertex.map(|from| Edge { from, by, publishes: Publishes::Device });
-                let behind = state.sources.behind.clone();
+                let behind = state.sources.behind().clone();
                 self.host_waits(&behind, edge);
             }
         }
@@ -183,9 +183,9 @@ impl Engine {
         let mut gate = (*self.host_gate()).clone();
         let publish = self.publish_all();
         let by = SyncOp { kind: SyncKind::Drawable, at: None };
-        if let Some(state) = self.drawables.get(&drawable) {
+        if let Some(state) = self.drawables.get_mut(&drawable) {
             let edge = self.out.edge(&state.ready.vertices, by, Publishes::Device);
-            gate.open_after(&state.ready.behind, &publish, edge, &mut self.out);
+            gate.open_after(state.ready.behind(), &publish, edge, &mut self.out);
         }
         let number = self.host.displayed;
         self.host.displayed += 1;
@@ -208,11 +208,11 @@ impl Engine {
 
     pub(crate) fn take_wait_for_drawable(&mut self, queue: usize, drawable: ResourceId) {
         let publish = self.publish_all();
-        let Some(state) = self.drawables.get(&drawable) else { return };
+        let Some(state) = self.drawables.get_mut(&drawable) else { return };
         let by = SyncOp { kind: SyncKind::Drawable, at: None };
         let edge = self.out.edge(&state.shown.vertices, by, Publishes::Device);
         let state_queue = &mut self.queues[queue];
-        state_queue.all.open_after(&state.shown.behind, &publish, edge, &mut self.out);
+        state_queue.all.open_after(state.shown.behind(), &publish, edge, &mut self.out);
         state_queue.gates_changed();
     }
 
@@ -227,7 +227,7 @@ impl Engine {
             sources.union(&state.pass.done[stage]);
         }
         let edge = self.out.edge(&sources.vertices, by, Publishes::Device);
-        state.all.open_after(&sources.behind, &publish, edge, &mut self.out);
+        state.all.open_after(sources.behind(), &publish, edge, &mut self.out);
         state.gates_changed();
     }
 
@@ -245,7 +245,7 @@ impl Engine {
         let edges = sources.vertices.iter().map(edge);
         let vertex = self.out.vertex(VertexKind::Signal { event, value }, |list| list.extend(edges));
         sources.vertices.clear();
-        let behind = Arc::new(sources.behind);
+        let behind = Arc::new(sources.into_behind());
         self.events.entry(event).or_default().push(Signal { value, producer, behind, vertex });
     }
 

@@ -14,20 +14,60 @@ use std::sync::Arc;
 /// More vertices than this are put behind one join, so that naming a set again costs nothing.
 const LOOSE_VERTICES_MAX: usize = 8;
 
+/// Parts beyond which they are summed up.
+const PARTS_MAX: usize = 8;
+
 /// Works that are done when a point is reached, with all that is behind them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sources {
-    pub(crate) behind: Behind,
+    /// What is behind them, but for `parts`, which many points are never asked for.
+    sum: Behind,
+    parts: SmallVec<[Part; 2]>,
     pub(crate) vertices: SmallVec<[VertexId; 4]>,
-    /// What was behind the last work added: works of one stretch share it.
-    last: Option<Arc<Behind>>,
     /// Vertices that something among `vertices` waits for; the last few only.
     pub(crate) waited: SmallVec<[VertexId; 2]>,
+}
+
+/// Consecutive works of a lane that have the same behind them.
+#[derive(Clone, Debug)]
+struct Part {
+    behind: Arc<Behind>,
+    lane: Lane,
+    start: u64,
+    end: u64,
 }
 
 impl Sources {
     pub(crate) fn is_empty(&self) -> bool {
         self.vertices.is_empty()
+    }
+
+    /// What is behind them.
+    pub(crate) fn behind(&mut self) -> &Behind {
+        let mut last: Option<Arc<Behind>> = None;
+        for part in self.parts.drain(..) {
+            if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &part.behind)) {
+                self.sum.union(&part.behind);
+            }
+            self.sum.executed.insert_run(part.lane, part.start, part.end);
+            last = Some(part.behind);
+        }
+        &self.sum
+    }
+
+    pub(crate) fn into_behind(mut self) -> Behind {
+        self.behind();
+        self.sum
+    }
+
+    /// How many intervals are remembered.
+    pub(crate) fn fragments(&self) -> usize {
+        self.sum.fragments() + self.parts.len()
+    }
+
+    /// The sets that it keeps, its own one first.
+    pub(crate) fn sets_mut(&mut self) -> (&mut Behind, impl Iterator<Item = &mut Arc<Behind>>) {
+        (&mut self.sum, self.parts.iter_mut().map(|part| &mut part.behind))
     }
 
     /// Adds a work. `edges`: what it waits for itself; who waits for it waits for that too.
@@ -39,17 +79,27 @@ impl Sources {
         vertex: VertexId,
         edges: &[Edge],
     ) {
-        if !self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, behind)) {
-            self.behind.union(behind);
-            self.last = Some(behind.clone());
-            self.waited.clear();
-            self.waited.extend(edges.iter().rev().take(LOOSE_VERTICES_MAX).map(|edge| edge.from));
-            let waited = std::mem::take(&mut self.waited);
-            self.drop_waited_for(&waited);
-            self.waited = waited;
+        match self.parts.last_mut() {
+            Some(last) if last.lane == lane && last.end == number && Arc::ptr_eq(&last.behind, behind) => {
+                last.end += 1;
+            }
+            _ => {
+                self.push(Part { behind: behind.clone(), lane, start: number, end: number + 1 });
+                self.waited.clear();
+                self.waited.extend(edges.iter().rev().take(LOOSE_VERTICES_MAX).map(|edge| edge.from));
+                let waited = std::mem::take(&mut self.waited);
+                self.drop_waited_for(&waited);
+                self.waited = waited;
+            }
         }
-        self.behind.executed.insert(lane, number);
         self.vertices.push(vertex);
+    }
+
+    fn push(&mut self, part: Part) {
+        if self.parts.len() == PARTS_MAX {
+            self.behind();
+        }
+        self.parts.push(part);
     }
 
     /// Vertices that were added last go if something among the sources waits for them: a chain of works is named by its
@@ -67,7 +117,8 @@ impl Sources {
         if other.is_empty() {
             return;
         }
-        self.behind.union(&other.behind);
+        self.sum.union(&other.sum);
+        other.parts.iter().for_each(|part| self.push(part.clone()));
         self.drop_waited_for(&other.waited);
         for &vertex in &other.vertices {
             if self.vertices.last() != Some(&vertex) {
@@ -80,13 +131,13 @@ impl Sources {
     /// Adds what a gate holds back, as if a work stood behind it. Only for orders that publish everything: what the
     /// gate publishes is not in the graph then.
     pub(crate) fn union_gate(&mut self, gate: &Gate) {
-        self.behind.union(&gate.behind);
+        self.sum.union(&gate.behind);
         self.vertices.extend(gate.waits.iter().map(|edge| edge.from));
     }
 
     /// The same with what the gate publishes.
     pub(crate) fn union_published_gate(&mut self, gate: &Gate, out: &mut Output) {
-        self.behind.union(&gate.behind);
+        self.sum.union(&gate.behind);
         if gate.waits.iter().all(|edge| edge.publishes == Publishes::Nothing) {
             self.vertices.extend(gate.waits.iter().map(|edge| edge.from));
         } else {
@@ -100,8 +151,14 @@ impl Sources {
         self.collapse_beyond(LOOSE_VERTICES_MAX, by, out);
     }
 
+    /// Sums up what an operation names, since the next may name it again.
+    pub(crate) fn settle(&mut self, by: SyncOp, out: &mut Output) {
+        self.behind();
+        self.collapse_beyond(1, by, out);
+    }
+
     /// Puts more vertices than `max` behind one join.
-    pub(crate) fn collapse_beyond(&mut self, max: usize, by: SyncOp, out: &mut Output) {
+    fn collapse_beyond(&mut self, max: usize, by: SyncOp, out: &mut Output) {
         if self.vertices.len() > max {
             let join = out.join(&self.vertices, by);
             self.vertices.clear();

@@ -25,7 +25,7 @@ pub(crate) fn stages_in(mask: Stages) -> impl Iterator<Item = usize> {
 fn open_stages(
     gates: &mut [Gate; STAGES],
     before: Stages,
-    sources: &Sources,
+    sources: &mut Sources,
     publish: &Publish,
     by: SyncOp,
     out: &mut Output,
@@ -42,7 +42,7 @@ fn open_stages(
             Some((_, to)) => gate.behind = to.clone(),
             None => {
                 let mut to = (*gate.behind).clone();
-                to.follow(&sources.behind, publish);
+                to.follow(sources.behind(), publish);
                 let from = std::mem::replace(&mut gate.behind, Arc::new(to));
                 opened.push((from, gate.behind.clone()));
             }
@@ -194,7 +194,7 @@ impl Queue {
     pub(crate) fn pass_sources(&mut self, mask: Stages, by: SyncOp, out: &mut Output) -> Sources {
         let mut sources = Sources::default();
         for stage in stages_in(mask) {
-            self.pass.segment[stage].collapse_beyond(1, by, out);
+            self.pass.segment[stage].settle(by, out);
             sources.union(&self.pass.done[stage]);
             sources.union(&self.pass.segment[stage]);
         }
@@ -216,7 +216,7 @@ impl Queue {
         out: &mut Output,
     ) {
         for stage in stages_in(mask) {
-            self.done[stage].collapse_beyond(1, by, out);
+            self.done[stage].settle(by, out);
             sources.union(&self.done[stage]);
         }
     }
@@ -225,7 +225,7 @@ impl Queue {
     pub(crate) fn gate_pass(
         &mut self,
         before: Stages,
-        sources: &Sources,
+        sources: &mut Sources,
         publish: &Publish,
         by: SyncOp,
         out: &mut Output,
@@ -238,7 +238,7 @@ impl Queue {
     pub(crate) fn gate_queue(
         &mut self,
         before: Stages,
-        sources: &Sources,
+        sources: &mut Sources,
         publish: &Publish,
         by: SyncOp,
         out: &mut Output,
@@ -291,8 +291,8 @@ impl Queue {
             self.done[stage].union(&works);
             self.done[stage].collapse(by, out);
         }
-        for (before, sources, publish, by) in std::mem::take(&mut self.pass.producers) {
-            self.gate_queue(before, &sources, &publish, by, out);
+        for (before, mut sources, publish, by) in std::mem::take(&mut self.pass.producers) {
+            self.gate_queue(before, &mut sources, &publish, by, out);
         }
         for gate in self.pass.stage.iter_mut().chain([&mut self.pass.all]) {
             gate.waits.clear();

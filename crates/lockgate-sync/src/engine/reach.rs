@@ -77,6 +77,9 @@ pub(crate) struct Seen {
 impl Behind {
     /// Takes over everything that is behind another point, as it is.
     pub(crate) fn union(&mut self, other: &Behind) {
+        if other.is_empty() {
+            return;
+        }
         self.executed.union(&other.executed);
         self.published.union(&other.published);
         self.aliased.union(&other.aliased);

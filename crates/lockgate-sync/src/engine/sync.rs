@@ -89,14 +89,14 @@ impl Engine {
             }
             BarrierReach::Consumer => {
                 let by = SyncOp { kind: SyncKind::Consumer, at: Some(at) };
-                let sources = self.queues[queue].prior_sources(barrier.after, by, &mut self.out);
+                let mut sources = self.queues[queue].prior_sources(barrier.after, by, &mut self.out);
                 let (state, out) = (&mut self.queues[queue], &mut self.out);
                 match self.model.consumer_targets {
                     ConsumerTargets::LaterPassesToo => {
-                        state.gate_queue(barrier.before, &sources, &publish, by, out);
+                        state.gate_queue(barrier.before, &mut sources, &publish, by, out);
                     }
                     ConsumerTargets::CurrentPassOnly => {
-                        state.gate_pass(barrier.before, &sources, &publish, by, out);
+                        state.gate_pass(barrier.before, &mut sources, &publish, by, out);
                     }
                 }
             }
@@ -120,7 +120,7 @@ impl Engine {
         }
         let mut sources = self.queues[queue].pass_sources(after, by, &mut self.out);
         self.chain_through(queue, after, &mut sources);
-        self.queues[queue].gate_pass(before, &sources, &publish, by, &mut self.out);
+        self.queues[queue].gate_pass(before, &mut sources, &publish, by, &mut self.out);
     }
 
     fn take_io_barrier(&mut self, queue: usize, publish: Publish, by: SyncOp) {
@@ -131,7 +131,7 @@ impl Engine {
             sources.union(segment);
         }
         let edge = self.out.edge(&sources.vertices, by, publish.on_edge());
-        state.pass.all.open_after(&sources.behind, &publish, edge, &mut self.out);
+        state.pass.all.open_after(sources.behind(), &publish, edge, &mut self.out);
         state.gates_changed();
     }
 
@@ -147,8 +147,8 @@ impl Engine {
         let kind = self.queues[queue].pass.kind;
         let (after, before) =
             if kind == PassKind::Render { along_the_pipeline(after, before) } else { (after, before) };
-        let sources = self.queues[queue].pass_sources(after & kind.intrapass_sources(), by, &mut self.out);
-        self.queues[queue].gate_pass(before & kind.stages(), &sources, &publish, by, &mut self.out);
+        let mut sources = self.queues[queue].pass_sources(after & kind.intrapass_sources(), by, &mut self.out);
+        self.queues[queue].gate_pass(before & kind.stages(), &mut sources, &publish, by, &mut self.out);
     }
 
     fn take_update(&mut self, queue: usize, fence: FenceId, after: Stages) {
@@ -204,7 +204,7 @@ impl Engine {
             self.out.misuse.push(Misuse::FenceNeverUpdated { fence, at });
         }
         let before = model::known_stages(before);
-        self.queues[queue].gate_pass(before, &sources, &Publish::Device, by, &mut self.out);
+        self.queues[queue].gate_pass(before, &mut sources, &Publish::Device, by, &mut self.out);
     }
 
     /// A11: with the switch, an operation also stands for what its stages waited for without a command between.
