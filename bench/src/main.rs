@@ -72,4 +72,7 @@ fn main() {
         run(&options, &mut report);
         println!();
     }
+    if report.failed {
+        std::process::exit(1);
+    }
 }

@@ -29,11 +29,14 @@ pub struct Section {
     pub rows: Vec<Row>,
     /// What could not be measured, and why.
     pub left_out: Vec<String>,
+    /// What broke down or gave other bytes.
+    pub failed: Vec<String>,
 }
 
 impl Section {
     pub fn new(subject: &'static str, base: &'static str, rounds: usize) -> Section {
-        Section { subject, device: String::new(), base, rounds, rows: Vec::new(), left_out: Vec::new() }
+        let (rows, left_out, failed) = (Vec::new(), Vec::new(), Vec::new());
+        Section { subject, device: String::new(), base, rounds, rows, left_out, failed }
     }
 
     pub fn add(
@@ -98,6 +101,7 @@ impl Section {
             text.push('\n');
         }
         self.left_out.iter().for_each(|line| text += &format!("\nNot measured: {line}\n"));
+        self.failed.iter().for_each(|line| text += &format!("\nFailed: {line}\n"));
         text
     }
 
@@ -115,6 +119,7 @@ impl Section {
             "ratios_of": self.base,
             "rows": self.rows.iter().map(row).collect::<Vec<_>>(),
             "left_out": self.left_out,
+            "failed": self.failed,
         })
     }
 }
@@ -133,11 +138,13 @@ fn figure(value: f64) -> String {
 pub struct Report {
     file: Option<PathBuf>,
     sections: Vec<Value>,
+    /// Whether anything did.
+    pub failed: bool,
 }
 
 impl Report {
     pub fn new(file: Option<PathBuf>) -> Report {
-        Report { file, sections: Vec::new() }
+        Report { file, sections: Vec::new(), failed: false }
     }
 
     pub fn section(&mut self, section: &Section) {
@@ -145,6 +152,7 @@ impl Report {
             println!("{}\n", section.device);
         }
         println!("{}", section.markdown());
+        self.failed |= !section.failed.is_empty();
         self.sections.push(section.json());
         if let Some(file) = &self.file {
             let all = json!({ "machine": machine(), "sections": self.sections });

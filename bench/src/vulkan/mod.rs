@@ -14,9 +14,11 @@ use crate::Options;
 use crate::report::{Report, Section};
 use filter::filter;
 use lockgate::vulkan::{AdapterKind, AdapterReport, adapters};
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use workload::{Peer, Workload, is_adapter, streams};
+use workload::{Peer, Workload, streams};
 
 /// A peer with what its runs took.
 struct Measured {
@@ -31,7 +33,7 @@ struct Measured {
 pub fn run(options: &Options, report: &mut Report) {
     let rounds = if options.quick { 3 } else { 21 };
     let wanted =
-        |adapter: &AdapterReport| options.adapter.as_ref().is_none_or(|part| is_adapter(&adapter.name, part));
+        |adapter: &AdapterReport| options.adapter.as_ref().is_none_or(|part| adapter.name.contains(part));
     for adapter in adapters().into_iter().filter(wanted) {
         let mut section = Section::new("vulkan", "ash", rounds);
         section.device = adapter.description.clone();
@@ -43,14 +45,16 @@ pub fn run(options: &Options, report: &mut Report) {
     }
 }
 
-/// What is measured, in order; made when its turn comes, since pictures are large.
-fn workloads(options: &Options, software: bool) -> Vec<Box<dyn Fn() -> Workload>> {
+/// Made when its turn comes, since pictures are large.
+type Make = Box<dyn Fn() -> Workload>;
+
+/// What is measured, in order.
+fn workloads(options: &Options, software: bool) -> Vec<Make> {
     let wanted = |letter: char| options.workloads.is_empty() || options.workloads.contains(letter);
     let quick = options.quick;
-    let mut all: Vec<Box<dyn Fn() -> Workload>> = Vec::new();
-    for (at, letter) in ('a'..='e').enumerate().filter(|(_, letter)| wanted(*letter)) {
+    let mut all: Vec<Make> = Vec::new();
+    for (at, _) in ('a'..='e').enumerate().filter(|(_, letter)| wanted(*letter)) {
         all.push(Box::new(move || streams(quick).swap_remove(at)));
-        debug_assert!(streams(quick)[at].name.contains(letter));
     }
     let size = if quick { [500, 375] } else { [4000, 3000] };
     // Software drivers would take minutes for all pictures, and what the host spends depends on no size.
@@ -64,26 +68,18 @@ fn workloads(options: &Options, software: bool) -> Vec<Box<dyn Fn() -> Workload>
     all
 }
 
-/// `ash` first, which all are compared with, and why a peer is not there.
-fn peers(adapter: &str, workload: &Rc<Workload>) -> (Vec<Box<dyn Peer>>, Vec<String>) {
-    let mut made: Vec<Result<Box<dyn Peer>, String>> = Vec::new();
-    made.push(
-        raw::Raw::new(adapter, workload).map(|peer| Box::new(peer) as _).map_err(|why| format!("ash: {why}")),
-    );
+type Made = Result<Box<dyn Peer>, String>;
+
+/// `ash` first, which all are compared with.
+fn peers(adapter: &str, workload: &Rc<Workload>) -> Vec<Made> {
+    let raw = raw::Raw::new(adapter, workload).expect("what all are compared with");
+    let mut made: Vec<Made> = vec![Ok(Box::new(raw))];
     for tracked in [false, true] {
-        let ours = ours::Ours::new(adapter, workload, tracked);
-        made.push(ours.map(|peer| Box::new(peer) as _).map_err(|why| format!("lockgate: {why}")));
+        made.push(Ok(Box::new(ours::Ours::new(adapter, workload, tracked).expect("the adapter is usable"))));
     }
     #[cfg(feature = "peers")]
     made.extend(peers::all(adapter, workload));
-    let (mut peers, mut left_out) = (Vec::new(), Vec::new());
-    for peer in made {
-        match peer {
-            Ok(peer) => peers.push(peer),
-            Err(why) => left_out.push(format!("{}: {why}", workload.name)),
-        }
-    }
-    (peers, left_out)
+    made
 }
 
 fn measure(adapter: &AdapterReport, options: &Options, section: &mut Section) {
@@ -91,18 +87,36 @@ fn measure(adapter: &AdapterReport, options: &Options, section: &mut Section) {
     for make in workloads(options, software) {
         let workload = Rc::new(make());
         eprintln!("{}: {}", adapter.name, workload.name);
-        let (peers, left_out) = peers(&adapter.name, &workload);
-        section.left_out.extend(left_out);
-        let none = |peer| Measured { peer, host: Vec::new(), whole: Vec::new(), device: Vec::new() };
-        let mut all: Vec<Measured> = peers.into_iter().map(none).collect();
+        let mut all: Vec<Measured> = Vec::new();
+        for made in peers(&adapter.name, &workload) {
+            match made {
+                Ok(peer) => {
+                    all.push(Measured { peer, host: Vec::new(), whole: Vec::new(), device: Vec::new() })
+                }
+                Err(why) => section.left_out.push(format!("{}: {why}", workload.name)),
+            }
+        }
         for round in 0..=section.rounds {
-            all.iter_mut().for_each(|measured| turn(measured, round > 0));
+            each(&mut all, &workload, section, |measured| turn(measured, round > 0));
         }
         let expected = (workload.expected)(section.rounds as u32 + 1);
-        for measured in &mut all {
-            check(measured.peer.as_mut(), &expected);
-        }
+        each(&mut all, &workload, section, |measured| check(measured.peer.as_mut(), &expected));
         add(&mut all, &workload, section, software);
+    }
+}
+
+/// Acts on all; who panics is told and goes on no further, so that the others do.
+fn each(all: &mut Vec<Measured>, workload: &Workload, section: &mut Section, act: impl Fn(&mut Measured)) {
+    let mut at = 0;
+    while at < all.len() {
+        match catch_unwind(AssertUnwindSafe(|| act(&mut all[at]))) {
+            Ok(()) => at += 1,
+            Err(_) => {
+                // In the middle of something, so that it may not even be dropped.
+                let lost = ManuallyDrop::new(all.remove(at));
+                section.failed.push(format!("{}: {}", workload.name, lost.peer.name()));
+            }
+        }
     }
 }
 
@@ -123,13 +137,9 @@ fn turn(measured: &mut Measured, counts: bool) {
 
 fn check(peer: &mut dyn Peer, expected: &[u32]) {
     let words = peer.words();
+    assert_eq!(words.len(), expected.len(), "{}", peer.name());
     let wrong = words.iter().zip(expected).position(|(word, expected)| word != expected);
-    assert!(
-        wrong.is_none() && words.len() == expected.len(),
-        "{}: word {wrong:?} of {} is not what was expected",
-        peer.name(),
-        words.len()
-    );
+    assert!(wrong.is_none(), "{}: word {wrong:?} is not what was expected", peer.name());
 }
 
 fn add(all: &mut [Measured], workload: &Workload, section: &mut Section, software: bool) {

@@ -120,12 +120,20 @@ pub fn spirv(workload: &Workload, kernel: Kernel) -> Vec<u32> {
     spv::write_vec(&module, &info, &options, Some(&pipeline)).expect("SPIR-V has all of it")
 }
 
-/// Whether a driver's name of a device has this part, as Lockgate writes adapters: words joined by dashes, and a number
-/// for the second of a name.
-pub fn is_adapter(name: &str, adapter: &str) -> bool {
-    let name = name.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "-");
-    let wanted = adapter.split('#').next().unwrap_or(adapter);
-    name.contains(&wanted.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "-"))
+/// The device that Lockgate calls so: its name up to a bracket, words joined by dashes, and a number for the second of a name.
+pub fn find_adapter<T>(
+    all: impl IntoIterator<Item = T>,
+    adapter: &str,
+    name: impl Fn(&T) -> String,
+) -> Result<T, String> {
+    let (wanted, number) = adapter.split_once('#').unwrap_or((adapter, "1"));
+    let short = |device: &T| {
+        let name = name(device).to_lowercase();
+        let words = name.split('(').next().unwrap_or_default().split(|c: char| !c.is_alphanumeric());
+        words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
+    };
+    let before = number.parse::<usize>().map_or(0, |number| number - 1);
+    all.into_iter().filter(|device| short(device) == wanted).nth(before).ok_or("no such device".into())
 }
 
 /// The declarations of all bindings.

@@ -1,7 +1,7 @@
 //! blade: a barrier before each pass, or where it is told to set one; none inside of a pass, so each order makes a pass of
 //! its own. What a dispatch binds is a new descriptor set.
 
-use crate::vulkan::workload::{Dispatch, NAMES, Peer, STRIDE, Span, Workload, is_adapter};
+use crate::vulkan::workload::{Dispatch, NAMES, Peer, STRIDE, Span, Workload, find_adapter};
 use blade::{BufferPiece, ShaderBindable};
 use blade_graphics as blade;
 use std::rc::Rc;
@@ -69,15 +69,7 @@ impl Blade {
 
 impl Side {
     fn new(adapter: &str, workload: &Workload, manual_barriers: bool, timing: bool) -> Result<Side, String> {
-        let devices = blade::Context::enumerate().map_err(|error| error.to_string())?;
-        let found = devices.iter().find(|device| is_adapter(&device.information.device_name, adapter));
-        let device_id = Some(found.ok_or("no such device")?.device_id);
-        let description = blade::ContextDesc { timing, device_id, ..Default::default() };
-        // SAFETY: nothing else in this process uses the objects of this context.
-        let context = unsafe { blade::Context::init(description) }.map_err(|error| error.to_string())?;
-        if !is_adapter(&context.device_information().device_name, adapter) {
-            return Err("another device has the same number".into());
-        }
+        let context = open(adapter, timing)?;
         let buffer = |size, memory| context.create_buffer(blade::BufferDesc { name: "", size, memory });
         let device = |words: &usize| buffer(*words as u64 * 4, blade::Memory::Device);
         let buffers: Vec<blade::Buffer> = workload.buffers.iter().map(device).collect();
@@ -153,8 +145,8 @@ impl Side {
     }
 
     /// A buffer that the host reaches; the caller frees it.
-    fn staging(&self, size: u64) -> blade::Buffer {
-        self.context.create_buffer(blade::BufferDesc { name: "", size, memory: blade::Memory::Shared })
+    fn staging(&self, size: u64, memory: blade::Memory) -> blade::Buffer {
+        self.context.create_buffer(blade::BufferDesc { name: "", size, memory })
     }
 
     fn copy(&mut self, from: BufferPiece, to: BufferPiece, size: u64) {
@@ -166,7 +158,7 @@ impl Side {
 
     fn upload(&mut self, to: usize, words: &[u32]) {
         let size = words.len() as u64 * 4;
-        let staging = self.staging(size);
+        let staging = self.staging(size, blade::Memory::Upload);
         // SAFETY: the buffer has room for the words, and the device does not use it yet.
         unsafe { staging.data().cast::<u32>().copy_from_nonoverlapping(words.as_ptr(), words.len()) };
         self.context.sync_buffer(staging.at(0), size, blade::BufferTarget::Data);
@@ -175,13 +167,25 @@ impl Side {
     }
 
     fn download(&mut self, span: &Span) -> Vec<u32> {
-        let staging = self.staging(span.size);
+        let staging = self.staging(span.size, blade::Memory::Download);
         self.copy(self.buffers[span.buffer].at(span.offset), staging.at(0), span.size);
         let words = staging.data().cast::<u32>();
         // SAFETY: the buffer is so large, and the device is done with it.
         let words = unsafe { std::slice::from_raw_parts(words, span.size as usize / 4) }.to_vec();
         self.context.destroy_buffer(staging);
         words
+    }
+}
+
+fn open(adapter: &str, timing: bool) -> Result<blade::Context, String> {
+    let devices = blade::Context::enumerate().map_err(|error| error.to_string())?;
+    let found = find_adapter(&devices, adapter, |device| device.information.device_name.clone())?;
+    let description = blade::ContextDesc { timing, device_id: Some(found.device_id), ..Default::default() };
+    // SAFETY: nothing else in this process uses the objects of this context.
+    let context = unsafe { blade::Context::init(description) }.map_err(|error| error.to_string())?;
+    match context.device_information().driver_info == found.information.driver_info {
+        true => Ok(context),
+        false => Err("another device has the same number".into()),
     }
 }
 

@@ -4,20 +4,23 @@ mod blade;
 mod vulkano;
 mod wgpu;
 
+use super::Made;
 use super::workload::{Peer, Workload};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-
-type Made = Result<Box<dyn Peer>, String>;
 
 /// All of them, or why one is not there.
 pub fn all(adapter: &str, workload: &Rc<Workload>) -> Vec<Made> {
-    fn boxed<P: Peer + 'static>(name: &str, made: Result<P, String>) -> Made {
-        made.map(|peer| Box::new(peer) as _).map_err(|why| format!("{name}: {why}"))
-    }
     vec![
-        boxed("wgpu", wgpu::Wgpu::new(adapter, workload)),
-        boxed("blade", blade::Blade::new(adapter, workload, false)),
-        boxed("blade, barriers by hand", blade::Blade::new(adapter, workload, true)),
-        boxed("vulkano", vulkano::Vulkano::new(adapter, workload)),
+        made("wgpu", || wgpu::Wgpu::new(adapter, workload)),
+        made("blade", || blade::Blade::new(adapter, workload, false)),
+        made("blade, barriers by hand", || blade::Blade::new(adapter, workload, true)),
+        made("vulkano", || vulkano::Vulkano::new(adapter, workload)),
     ]
+}
+
+/// They panic at what they do not expect of a driver.
+fn made<P: Peer + 'static>(name: &str, make: impl FnOnce() -> Result<P, String>) -> Made {
+    let made = catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| Err("it panicked".into()));
+    made.map(|peer| Box::new(peer) as _).map_err(|why| format!("{name}: {why}"))
 }

@@ -1,7 +1,7 @@
 //! vulkano: a command buffer that orders everything itself. Descriptor sets are made beforehand; what no kernel declares is
 //! no cost to it, so the reachable buffers of (e) just exist.
 
-use crate::vulkan::workload::{Dispatch, Kernel, Peer, STRIDE, Span, Workload, is_adapter, spirv};
+use crate::vulkan::workload::{Dispatch, Kernel, Peer, STRIDE, Span, Workload, find_adapter, spirv};
 use std::rc::Rc;
 use std::sync::Arc;
 use vulkano::VulkanLibrary;
@@ -111,8 +111,8 @@ impl Vulkano {
 fn open(adapter: &str) -> Result<(Arc<Device>, Arc<Queue>), String> {
     let library = VulkanLibrary::new().map_err(text)?;
     let instance = Instance::new(library, InstanceCreateInfo::default()).map_err(text)?;
-    let mut all = instance.enumerate_physical_devices().map_err(text)?;
-    let found = all.find(|own| is_adapter(&own.properties().device_name, adapter)).ok_or("no such device")?;
+    let all = instance.enumerate_physical_devices().map_err(text)?;
+    let found = find_adapter(all, adapter, |own| own.properties().device_name.clone())?;
     let with =
         |flags| found.queue_family_properties().iter().position(|family| family.queue_flags.contains(flags));
     let both = with(QueueFlags::COMPUTE | QueueFlags::GRAPHICS);

@@ -1,7 +1,7 @@
 //! wgpu: it orders everything itself, and has one queue. Ranges are bound by dynamic offsets; what is reachable is an array
 //! of bindings.
 
-use crate::vulkan::workload::{Dispatch, Kernel, Peer, STRIDE, Span, Workload, is_adapter, passes};
+use crate::vulkan::workload::{Dispatch, Kernel, Peer, STRIDE, Span, Workload, find_adapter, passes};
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use wgpu::*;
@@ -101,14 +101,13 @@ fn open(adapter: &str, reachable: u32) -> Result<(Device, Queue), String> {
         ..InstanceDescriptor::new_without_display_handle()
     });
     let all = pollster::block_on(instance.enumerate_adapters(Backends::VULKAN));
-    let found = all.into_iter().find(|own| is_adapter(&own.get_info().name, adapter));
-    let found = found.ok_or("no such device")?;
+    let found = find_adapter(all, adapter, |own| own.get_info().name)?;
     let arrays = Features::BUFFER_BINDING_ARRAY | Features::STORAGE_RESOURCE_BINDING_ARRAY;
     let mut features = found.features() & STAMPS;
     if reachable > 0 {
         let most = found.limits().max_binding_array_elements_per_shader_stage;
         if !found.features().contains(arrays) || most < reachable {
-            return Err(format!("arrays of bindings end at {most}"));
+            return Err(format!("the driver has no arrays of {reachable} storage buffers for it"));
         }
         features |= arrays;
     }

@@ -1,6 +1,6 @@
 //! A device with queues and memory.
 
-use crate::vulkan::workload::{Span, is_adapter};
+use crate::vulkan::workload::{Span, find_adapter};
 use ash::{Entry, khr, vk};
 
 pub struct Gpu {
@@ -29,14 +29,11 @@ impl Gpu {
             let application = vk::ApplicationInfo::default().api_version(vk::API_VERSION_1_3);
             let info = vk::InstanceCreateInfo::default().application_info(&application);
             let instance = entry.create_instance(&info, None).map_err(|error| error.to_string())?;
-            let is = |device: &vk::PhysicalDevice| {
+            let name = |device: &vk::PhysicalDevice| {
                 let name = instance.get_physical_device_properties(*device).device_name;
-                let name: String =
-                    name.iter().take_while(|byte| **byte != 0).map(|byte| *byte as u8 as char).collect();
-                is_adapter(&name, adapter)
+                name.iter().take_while(|byte| **byte != 0).map(|byte| *byte as u8 as char).collect()
             };
-            let found = instance.enumerate_physical_devices().unwrap().into_iter().find(is);
-            let physical = found.ok_or("no such device")?;
+            let physical = find_adapter(instance.enumerate_physical_devices().unwrap(), adapter, name)?;
             let families = instance.get_physical_device_queue_family_properties(physical);
             let with = |flags| families.iter().position(|family| family.queue_flags.contains(flags));
             let both = with(vk::QueueFlags::COMPUTE | vk::QueueFlags::GRAPHICS);
