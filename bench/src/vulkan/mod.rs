@@ -56,14 +56,10 @@ fn workloads(options: &Options, software: bool) -> Vec<Make> {
     for (at, _) in ('a'..='e').enumerate().filter(|(_, letter)| wanted(*letter)) {
         all.push(Box::new(move || streams(quick).swap_remove(at)));
     }
-    let size = if quick { [500, 375] } else { [4000, 3000] };
-    // Software drivers would take minutes for all pictures, and what the host spends depends on no size.
-    let several = if software { [500, 375] } else { size };
-    if wanted('f') {
-        all.push(Box::new(move || filter('f', 1, size)));
-    }
-    if wanted('g') {
-        all.push(Box::new(move || filter('g', 8, several)));
+    // Drivers that run on the CPU would take minutes, and what the host spends depends on no size.
+    let size = if quick || software { [500, 375] } else { [4000, 3000] };
+    for (letter, pictures) in [('f', 1), ('g', 8)].into_iter().filter(|(letter, _)| wanted(*letter)) {
+        all.push(Box::new(move || filter(letter, pictures, size)));
     }
     all
 }
