@@ -48,7 +48,7 @@ impl Raw {
     }
 
     unsafe fn record(&mut self, lane: usize) {
-        let Lane { pool, commands, queries, ref dispatches, .. } = self.lanes[lane];
+        let Lane { commands, queries, ref dispatches, .. } = self.lanes[lane];
         let (device, stamp) = (&self.gpu.device, vk::PipelineStageFlags2::TOP_OF_PIPE);
         let written = |to, reads| {
             [vk::MemoryBarrier2::default()
@@ -62,8 +62,6 @@ impl Raw {
         let barrier = vk::DependencyInfo::default().memory_barriers(&memory);
         // SAFETY: as the head of this file says.
         unsafe {
-            device.reset_command_pool(pool, Default::default()).unwrap();
-            device.reset_query_pool(queries, 0, 2);
             let once =
                 vk::CommandBufferBeginInfo::default().flags(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT);
             device.begin_command_buffer(commands, &once).unwrap();
@@ -96,14 +94,25 @@ unsafe fn lane(gpu: &Gpu, at: usize, workload: &Workload) -> Lane {
         let pool = gpu.device.create_command_pool(&info, None).unwrap();
         let info = vk::CommandBufferAllocateInfo::default().command_pool(pool).command_buffer_count(1);
         let queries = vk::QueryPoolCreateInfo::default().query_type(vk::QueryType::TIMESTAMP).query_count(2);
-        Lane {
+        let made = Lane {
             queue: gpu.queues[at],
             pool,
             commands: gpu.device.allocate_command_buffers(&info).unwrap()[0],
             fence: gpu.device.create_fence(&Default::default(), None).unwrap(),
             queries: gpu.device.create_query_pool(&queries, None).unwrap(),
             dispatches: workload.queue(at, gpu.queues.len()),
-        }
+        };
+        reset(gpu, &made);
+        made
+    }
+}
+
+/// Gives back what the last run recorded; not part of what is timed, as with those that do it when a run is done.
+unsafe fn reset(gpu: &Gpu, lane: &Lane) {
+    // SAFETY: as the head of this file says.
+    unsafe {
+        gpu.device.reset_command_pool(lane.pool, Default::default()).unwrap();
+        gpu.device.reset_query_pool(lane.queries, 0, 2);
     }
 }
 
@@ -144,6 +153,8 @@ impl Peer for Raw {
             ticks
         };
         let all: Vec<[u64; 2]> = self.lanes.iter().map(stamps).collect();
+        // SAFETY: as the head of this file says.
+        self.lanes.iter().for_each(|lane| unsafe { reset(&self.gpu, lane) });
         let (first, last) = (all.iter().map(|own| own[0]).min()?, all.iter().map(|own| own[1]).max()?);
         Some(last.saturating_sub(first) as f64 * self.gpu.period)
     }
