@@ -2,7 +2,8 @@
 //!
 //! Vulkan's validation layer is not in the comparison: there is no Vulkan device yet that could run the same stream.
 
-use crate::measure::{MIX, medians, per, ratio};
+use crate::measure::{MIX, medians, per};
+use crate::report::Section;
 use lockgate::null::NullBackend;
 use lockgate::*;
 use std::cell::RefCell;
@@ -127,22 +128,24 @@ fn modes(rounds: usize, act: impl Fn(&mut Stream)) -> [Duration; 3] {
     times
 }
 
-fn beside(quick: bool) {
+fn beside(quick: bool) -> Section {
     let dispatches = if quick { 1_000 } else { 10_000 };
     let rounds = if quick { 5 } else { 21 };
-    println!(
-        "| {dispatches} dispatches with four buffers, a barrier for each ten | ns a dispatch, off | collect | deny |"
-    );
-    println!("|---|---|---|---|");
-    let print = |name: &str, [off, collect, deny]: [Duration; 3]| {
-        let ns = per(off, dispatches as u64);
-        println!("| {name} | {ns:.0} | {:.2} times | {:.2} times |", ratio(collect, off), ratio(deny, off));
+    let mut section = Section::new("check", "off", rounds);
+    let mut add = |name: &str, times: [Duration; 3]| {
+        let workload = format!("{dispatches} dispatches with four buffers, a barrier for each ten: {name}");
+        let [off, ..] = times.map(|time| per(time, dispatches as u64));
+        for (peer, time) in ["off", "collect", "deny"].into_iter().zip(times) {
+            let metric = ("time", "ns a dispatch");
+            section.add_beside(&workload, peer, metric, per(time, dispatches as u64), off);
+        }
     };
-    print("recording", modes(rounds, |stream| stream.record_only(dispatches)));
+    add("recording", modes(rounds, |stream| stream.record_only(dispatches)));
     for (name, frames) in [("one commit", 1), ("10 commits", 10), ("100 commits", 100)] {
         let times = modes(rounds, |stream| stream.frames(frames, dispatches / frames));
-        print(&format!("recording and committing, {name}"), times);
+        add(&format!("recording and committing, {name}"), times);
     }
+    section
 }
 
 /// Memory of this process in KiB, where the system tells.
@@ -152,14 +155,11 @@ fn resident() -> u64 {
     line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
 }
 
-fn long(quick: bool) {
+fn long(quick: bool) -> Section {
     const FRAME: usize = 1000;
     let frames = if quick { 300 } else { 10_000 };
-    println!(
-        "| {} dispatches in frames of {FRAME}, the host {IN_FLIGHT} behind | ns a dispatch | remembered | process, MiB |",
-        frames * FRAME
-    );
-    println!("|---|---|---|---|");
+    let workload = format!("{} dispatches in frames of {FRAME}, the host {IN_FLIGHT} behind", frames * FRAME);
+    let mut section = Section::new("check", "", 1);
     for (mode, checking) in [("collect", Checking::Collect), ("deny", Checking::Deny)] {
         let mut stream = Stream::new(checking);
         stream.frames(100, FRAME);
@@ -174,20 +174,18 @@ fn long(quick: bool) {
                 9 => "end",
                 _ => continue,
             };
-            println!(
-                "| {mode}, {name} | {:.0} | {} | {:.1} |",
-                per(spent, (tenth * FRAME) as u64),
-                stream.device.remembered(),
-                resident() as f64 / 1024.0
-            );
+            let peer = format!("{mode}, {name}");
+            let time = per(spent, (tenth * FRAME) as u64);
+            section.add(&workload, &peer, ("time", "ns a dispatch"), time);
+            section.add(&workload, &peer, ("remembered", ""), stream.device.remembered() as f64);
+            section.add(&workload, &peer, ("process", "MiB"), resident() as f64 / 1024.0);
         }
         stream.assert_clean();
     }
+    section
 }
 
-pub fn run(quick: bool) {
-    // Memory is told of the process, so the stream comes first.
-    long(quick);
-    println!();
-    beside(quick);
+/// Memory is told of the process, so the stream comes first.
+pub fn run(quick: bool) -> [Section; 2] {
+    [long(quick), beside(quick)]
 }

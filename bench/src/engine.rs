@@ -1,6 +1,7 @@
 //! What the engine costs over a long stream: it must not grow with the length.
 
 use crate::measure::per;
+use crate::report::Section;
 use lockgate::sync::*;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,6 +10,7 @@ use std::time::Instant;
 const COMMIT: u64 = 1000;
 
 fn stream(
+    section: &mut Section,
     name: &str,
     commits: u64,
     tracked: bool,
@@ -57,13 +59,13 @@ fn stream(
         accesses += count;
     }
     let memory = engine.remembered();
-    println!(
-        "| {name} | {} | {accesses} | {:.0} | {:.0} | {:.0} | {memory} | {gaps} |",
-        third * 3 * COMMIT,
-        figures[0],
-        figures[1],
-        figures[2],
-    );
+    section.add(name, "", ("commands", ""), (third * 3 * COMMIT) as f64);
+    section.add(name, "", ("accesses", ""), accesses as f64);
+    for (metric, figure) in ["start", "middle", "end"].into_iter().zip(figures) {
+        section.add(name, "", (metric, "ns an access"), figure);
+    }
+    section.add(name, "", ("remembered at the end", ""), memory as f64);
+    section.add(name, "", ("gaps", ""), gaps as f64);
 }
 
 fn command(recording: &mut Recording, from: ResourceId, to: ResourceId) {
@@ -71,34 +73,46 @@ fn command(recording: &mut Recording, from: ResourceId, to: ResourceId) {
     recording.command(&[Work::new(Stage::Dispatch, &accesses)]);
 }
 
-pub fn run(quick: bool) {
+pub fn run(quick: bool) -> Section {
     let commits = if quick { 30 } else { 1002 };
-    println!(
-        "| stream | commands | accesses | ns an access: start | middle | end | remembered at the end | gaps |"
-    );
-    println!("|---|---|---|---|---|---|---|---|");
+    let mut section = Section::new("engine", "", 1);
     let pick =
         |buffers: &[ResourceId], n: u64| (buffers[(n % 16) as usize], buffers[((n * 7 + 3) % 16) as usize]);
-    stream("tracked chain, one pass a commit", commits, true, false, |recording, buffers, _| {
-        recording.begin_pass(PassDescriptor::compute());
-        for n in 0..COMMIT {
-            command(recording, buffers[(n % 2) as usize], buffers[((n + 1) % 2) as usize]);
-        }
-        recording.end_pass();
-    });
-    stream("tracked, 16 buffers, ten passes a commit", commits, true, true, |recording, buffers, _| {
-        for pass in 0..10 {
+    stream(
+        &mut section,
+        "tracked chain, one pass a commit",
+        commits,
+        true,
+        false,
+        |recording, buffers, _| {
             recording.begin_pass(PassDescriptor::compute());
-            for n in 0..COMMIT / 10 {
-                let (from, to) = pick(buffers, n + pass);
-                if from != to {
-                    command(recording, from, to);
-                }
+            for n in 0..COMMIT {
+                command(recording, buffers[(n % 2) as usize], buffers[((n + 1) % 2) as usize]);
             }
             recording.end_pass();
-        }
-    });
+        },
+    );
     stream(
+        &mut section,
+        "tracked, 16 buffers, ten passes a commit",
+        commits,
+        true,
+        true,
+        |recording, buffers, _| {
+            for pass in 0..10 {
+                recording.begin_pass(PassDescriptor::compute());
+                for n in 0..COMMIT / 10 {
+                    let (from, to) = pick(buffers, n + pass);
+                    if from != to {
+                        command(recording, from, to);
+                    }
+                }
+                recording.end_pass();
+            }
+        },
+    );
+    stream(
+        &mut section,
         "untracked, a consumer barrier for each of ten passes",
         commits,
         false,
@@ -119,6 +133,7 @@ pub fn run(quick: bool) {
         },
     );
     stream(
+        &mut section,
         "untracked, a barrier between any two commands",
         commits,
         false,
@@ -134,6 +149,7 @@ pub fn run(quick: bool) {
         },
     );
     stream(
+        &mut section,
         "untracked, half of each pass behind a fence, never a barrier, the host waits",
         commits,
         false,
@@ -156,4 +172,5 @@ pub fn run(quick: bool) {
             }
         },
     );
+    section
 }

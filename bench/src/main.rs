@@ -1,38 +1,78 @@
 //! Side-by-side measurements. Each line is a ratio within one run, or a count; absolute times mean nothing
 //! across machines.
 //!
-//! `cargo run --release --manifest-path bench/Cargo.toml -- [WHAT] [--quick]` where WHAT is `recording`,
-//! `engine`, `check`, `cpu`, `vulkan` or `all`.
+//! `cargo run --release --manifest-path bench/Cargo.toml -- [WHAT] [OPTIONS]` where WHAT is `recording`, `engine`,
+//! `check`, `cpu`, `vulkan` or `all`. `--quick` is for trying, `--json FILE` writes what is printed also as JSON;
+//! `--adapter NAME` and `--workloads LETTERS` choose what `vulkan` measures, and `--features peers` before the `--`
+//! puts wgpu, blade and vulkano beside it.
 
 mod check;
 mod cpu;
 mod engine;
 mod measure;
 mod recording;
+mod report;
 mod vulkan;
 
-/// What is measured; `true` for a quick run.
-type Subject = (&'static str, fn(bool));
+use report::Report;
+use std::path::PathBuf;
+
+/// What the command line asks for.
+#[derive(Default)]
+pub struct Options {
+    what: String,
+    quick: bool,
+    json: Option<PathBuf>,
+    adapter: Option<String>,
+    workloads: String,
+}
+
+/// What is measured.
+type Subject = (&'static str, fn(&Options, &mut Report));
+
+fn options() -> Result<Options, String> {
+    let mut options = Options { what: "all".into(), ..Default::default() };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or(format!("what comes after {argument}?"));
+        match argument.as_str() {
+            "--quick" => options.quick = true,
+            "--json" => options.json = Some(value()?.into()),
+            "--adapter" => options.adapter = Some(value()?),
+            "--workloads" => options.workloads = value()?,
+            option if option.starts_with('-') => return Err(format!("there is no option `{option}`")),
+            what => options.what = what.to_owned(),
+        }
+    }
+    Ok(options)
+}
+
+fn fail(why: &str) -> ! {
+    eprintln!("{why}");
+    std::process::exit(2);
+}
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let what = arguments.iter().find(|argument| !argument.starts_with("--")).map_or("all", String::as_str);
+    let options = options().unwrap_or_else(|why| fail(&why));
     let runs: [Subject; 5] = [
-        ("recording", recording::run),
-        ("engine", engine::run),
-        ("check", check::run),
-        ("cpu", cpu::run),
+        ("recording", |options, report| report.section(&recording::run(options.quick))),
+        ("engine", |options, report| report.section(&engine::run(options.quick))),
+        ("check", |options, report| check::run(options.quick).iter().for_each(|own| report.section(own))),
+        ("cpu", |options, _| cpu::run(options.quick)),
         ("vulkan", vulkan::run),
     ];
+    let what = options.what.as_str();
     let chosen: Vec<_> = runs.iter().filter(|(name, _)| what == "all" || what == *name).collect();
     if chosen.is_empty() {
-        eprintln!("there is no `{what}`: say recording, engine, check, cpu, vulkan or all");
-        std::process::exit(2);
+        fail(&format!("there is no `{what}`: say recording, engine, check, cpu, vulkan or all"));
     }
+    let mut report = Report::new(options.json.clone());
     for (name, run) in chosen {
         println!("## {name}\n");
-        run(quick);
+        run(&options, &mut report);
         println!();
+    }
+    if report.failed {
+        std::process::exit(1);
     }
 }

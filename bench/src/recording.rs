@@ -1,6 +1,7 @@
 //! What recording a dispatch costs, beside writing the same bytes into a vector.
 
-use crate::measure::{MIX, medians, per, ratio};
+use crate::measure::{MIX, medians, per};
+use crate::report::Section;
 use lockgate::*;
 use std::hint::black_box;
 
@@ -14,7 +15,7 @@ struct Plain {
     barrier: (u64, u64, u32),
 }
 
-pub fn run(quick: bool) {
+pub fn run(quick: bool) -> Section {
     let count = if quick { 2_000 } else { 20_000 };
     let rounds = if quick { 5 } else { 31 };
     let device = Device::null();
@@ -107,23 +108,18 @@ pub fn run(quick: bool) {
         let record = std::cell::RefCell::new(&mut record);
         medians(rounds.min(9), [&mut || (record.borrow_mut())(false), &mut || (record.borrow_mut())(true)])
     };
-    let count = count as u64;
-    println!(
-        "| what, for each dispatch with four buffers and a producer barrier | ns | times writing {} bytes |",
-        size_of::<Plain>()
-    );
-    println!("|---|---|---|");
-    println!("| writing the same bytes into a Vec | {:.1} | 1 |", per(write, count));
-    println!("| recording, one pass for all | {:.1} | {:.1} |", per(one_pass, count), ratio(one_pass, write));
-    println!("| recording, a pass for each | {:.1} | {:.1} |", per(passes, count), ratio(passes, write));
-    println!(
-        "| recording and committing, a pass for each | {:.1} | {:.1} |",
-        per(whole, count),
-        ratio(whole, write)
-    );
-    println!(
-        "| the same with a binding that changes each time | {:.1} | {:.1} |",
-        per(changing, count),
-        ratio(changing, write)
-    );
+    let mut section = Section::new("recording", "writing", rounds);
+    let workload =
+        format!("a dispatch with four buffers and a producer barrier, {} bytes", size_of::<Plain>());
+    for (peer, time) in [
+        ("writing the same bytes into a Vec", write),
+        ("recording, one pass for all", one_pass),
+        ("recording, a pass for each", passes),
+        ("recording and committing, a pass for each", whole),
+        ("the same with a binding that changes each time", changing),
+    ] {
+        let count = count as u64;
+        section.add_beside(&workload, peer, ("time", "ns"), per(time, count), per(write, count));
+    }
+    section
 }

@@ -3,101 +3,165 @@
 //! Peers take turns, so that all see the machine in the same state; each result is compared with the bytes that are
 //! expected.
 
+mod filter;
 mod ours;
+#[cfg(feature = "peers")]
+mod peers;
 mod raw;
 mod workload;
 
-use lockgate::vulkan::{AdapterKind, adapters};
+use crate::Options;
+use crate::report::{Report, Section};
+use filter::filter;
+use lockgate::vulkan::{AdapterKind, AdapterReport, adapters};
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
-use workload::{Peer, Workload, workloads};
+use workload::{Peer, Workload, streams};
 
-/// The medians of a peer.
-struct Row {
-    name: String,
-    host: f64,
-    device: Option<f64>,
-    barriers: Option<usize>,
+/// A peer with what its runs took.
+struct Measured {
+    peer: Box<dyn Peer>,
+    /// Recording and submitting.
+    host: Vec<Duration>,
+    /// From there on until the host knows that all is done.
+    whole: Vec<Duration>,
+    device: Vec<f64>,
 }
 
-pub fn run(quick: bool) {
-    let rounds = if quick { 3 } else { 21 };
-    for adapter in adapters() {
+pub fn run(options: &Options, report: &mut Report) {
+    let rounds = if options.quick { 3 } else { 21 };
+    let wanted =
+        |adapter: &AdapterReport| options.adapter.as_ref().is_none_or(|part| adapter.name.contains(part));
+    for adapter in adapters().into_iter().filter(wanted) {
+        let mut section = Section::new("vulkan", "ash", rounds);
+        section.device = adapter.description.clone();
         match &adapter.usable {
-            Ok(()) => println!("\n{}\n", adapter.description),
-            Err(why) => {
-                println!("\n{}: not measured: {why}\n", adapter.name);
-                continue;
-            }
+            Ok(()) => measure(&adapter, options, &mut section),
+            Err(why) => section.left_out.push(format!("{}: {why}", adapter.name)),
         }
-        let software = adapter.kind == AdapterKind::Software;
-        println!(
-            "| workload | peer | host, ns a dispatch | times ash | device, ns a dispatch | times ash | barriers |"
-        );
-        println!("|---|---|---|---|---|---|---|");
-        for workload in workloads(quick) {
-            let rows = measure(&adapter.name, workload, rounds);
-            print(&rows, workload, software);
-        }
+        report.section(&section);
     }
 }
 
-fn peers(adapter: &str, workload: Workload) -> Vec<Box<dyn Peer>> {
-    let mut peers: Vec<Box<dyn Peer>> = vec![Box::new(raw::Raw::new(adapter, workload))];
+/// Made when its turn comes, since pictures are large.
+type Make = Box<dyn Fn() -> Workload>;
+
+/// What is measured, in order.
+fn workloads(options: &Options, software: bool) -> Vec<Make> {
+    let wanted = |letter: char| options.workloads.is_empty() || options.workloads.contains(letter);
+    let quick = options.quick;
+    let mut all: Vec<Make> = Vec::new();
+    for (at, _) in ('a'..='e').enumerate().filter(|(_, letter)| wanted(*letter)) {
+        all.push(Box::new(move || streams(quick).swap_remove(at)));
+    }
+    // Drivers that run on the CPU would take minutes, and what the host spends depends on no size.
+    let size = if quick || software { [500, 375] } else { [4000, 3000] };
+    for (letter, pictures) in [('f', 1), ('g', 8)].into_iter().filter(|(letter, _)| wanted(*letter)) {
+        all.push(Box::new(move || filter(letter, pictures, size)));
+    }
+    all
+}
+
+type Made = Result<Box<dyn Peer>, String>;
+
+/// `ash` first, which all are compared with.
+fn peers(adapter: &str, workload: &Rc<Workload>) -> Vec<Made> {
+    let raw = raw::Raw::new(adapter, workload).expect("what all are compared with");
+    let mut made: Vec<Made> = vec![Ok(Box::new(raw))];
     for tracked in [false, true] {
-        peers.push(Box::new(ours::Ours::new(adapter, workload, tracked).unwrap()));
+        made.push(Ok(Box::new(ours::Ours::new(adapter, workload, tracked).expect("the adapter is usable"))));
     }
-    peers
+    #[cfg(feature = "peers")]
+    made.extend(peers::all(adapter, workload));
+    made
 }
 
-fn measure(adapter: &str, workload: Workload, rounds: usize) -> Vec<Row> {
-    let mut peers = peers(adapter, workload);
-    let mut host: Vec<Vec<Duration>> = peers.iter().map(|_| Vec::new()).collect();
-    let mut device: Vec<Vec<f64>> = host.iter().map(|_| Vec::new()).collect();
-    for round in 0..=rounds {
-        for (at, peer) in peers.iter_mut().enumerate() {
-            let begin = Instant::now();
-            peer.submit();
-            let took = begin.elapsed();
-            let on_device = peer.wait();
-            if round > 0 {
-                host[at].push(took);
-                device[at].extend(on_device);
+fn measure(adapter: &AdapterReport, options: &Options, section: &mut Section) {
+    let software = adapter.kind == AdapterKind::Software;
+    for make in workloads(options, software) {
+        let workload = Rc::new(make());
+        eprintln!("{}: {}", adapter.name, workload.name);
+        let mut all: Vec<Measured> = Vec::new();
+        for made in peers(&adapter.name, &workload) {
+            match made {
+                Ok(peer) => {
+                    all.push(Measured { peer, host: Vec::new(), whole: Vec::new(), device: Vec::new() })
+                }
+                Err(why) => section.left_out.push(format!("{}: {why}", workload.name)),
+            }
+        }
+        for round in 0..=section.rounds {
+            each(&mut all, &workload, section, |measured| turn(measured, round > 0));
+        }
+        let expected = (workload.expected)(section.rounds as u32 + 1);
+        each(&mut all, &workload, section, |measured| check(measured.peer.as_mut(), &expected));
+        add(&mut all, &workload, section, software);
+    }
+}
+
+/// Acts on all; who panics is told and goes on no further, so that the others do.
+fn each(all: &mut Vec<Measured>, workload: &Workload, section: &mut Section, act: impl Fn(&mut Measured)) {
+    let mut at = 0;
+    while at < all.len() {
+        match catch_unwind(AssertUnwindSafe(|| act(&mut all[at]))) {
+            Ok(()) => at += 1,
+            Err(_) => {
+                // In the middle of something, so that it may not even be dropped.
+                let lost = ManuallyDrop::new(all.remove(at));
+                section.failed.push(format!("{}: {}", workload.name, lost.peer.name()));
             }
         }
     }
-    let row = |(at, peer): (usize, &mut Box<dyn Peer>)| {
-        let words = peer.words();
-        let expected = workload.expected(rounds as u32 + 1);
-        assert!(
-            words.iter().all(|word| *word == expected),
-            "{}: {words:x?} are not {expected:x}",
-            peer.name()
-        );
-        host[at].sort_unstable();
-        device[at].sort_by(f64::total_cmp);
-        let count = f64::from(workload.count);
-        Row {
-            name: peer.name(),
-            host: host[at][rounds / 2].as_nanos() as f64 / count,
-            device: device[at].get(rounds / 2).map(|time| time / count),
-            barriers: peer.barriers(),
-        }
-    };
-    peers.iter_mut().enumerate().map(row).collect()
 }
 
-fn print(rows: &[Row], workload: Workload, software: bool) {
-    for row in rows {
-        let times = row.host / rows[0].host;
-        let (device, device_times) = match (row.device, rows[0].device) {
-            // A driver on the CPU has no device to time.
-            (Some(own), Some(first)) if !software => (format!("{own:.0}"), format!("{:.2}", own / first)),
-            _ => ("".into(), "".into()),
-        };
-        let barriers = row.barriers.map_or(String::new(), |count| count.to_string());
-        println!(
-            "| {} | {} | {:.0} | {times:.2} | {device} | {device_times} | {barriers} |",
-            workload.name, row.name, row.host
-        );
+/// One run; the first does not count.
+fn turn(measured: &mut Measured, counts: bool) {
+    let begin = Instant::now();
+    measured.peer.submit();
+    let host = begin.elapsed();
+    measured.peer.wait();
+    let whole = begin.elapsed();
+    let device = measured.peer.device();
+    if counts {
+        measured.host.push(host);
+        measured.whole.push(whole);
+        measured.device.extend(device);
+    }
+}
+
+fn check(peer: &mut dyn Peer, expected: &[u32]) {
+    let words = peer.words();
+    assert_eq!(words.len(), expected.len(), "{}", peer.name());
+    let wrong = words.iter().zip(expected).position(|(word, expected)| word != expected);
+    assert!(wrong.is_none(), "{}: word {wrong:?} is not what was expected", peer.name());
+}
+
+fn add(all: &mut [Measured], workload: &Workload, section: &mut Section, software: bool) {
+    let count = workload.dispatches() as f64;
+    let middle = |times: &mut Vec<Duration>| {
+        times.sort_unstable();
+        times[times.len() / 2].as_nanos() as f64 / count
+    };
+    let mut base: Option<[f64; 3]> = None;
+    for Measured { peer, host, whole, device } in all {
+        device.sort_by(f64::total_cmp);
+        let on_device = device.get(device.len() / 2).map(|time| time / count);
+        let figures = [middle(host), on_device.unwrap_or(0.0), middle(whole)];
+        let base = base.get_or_insert(figures);
+        let unit = "ns a dispatch";
+        let name = peer.name();
+        section.add_beside(&workload.name, &name, ("host", unit), figures[0], base[0]);
+        // A driver on the CPU has no device to time.
+        if on_device.is_some() && !software {
+            section.add_beside(&workload.name, &name, ("device", unit), figures[1], base[1]);
+        }
+        if !software {
+            section.add_beside(&workload.name, &name, ("until done", unit), figures[2], base[2]);
+        }
+        if let Some(barriers) = peer.barriers() {
+            section.add(&workload.name, &name, ("barriers", ""), barriers as f64);
+        }
     }
 }

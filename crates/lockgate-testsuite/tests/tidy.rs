@@ -103,8 +103,14 @@ fn unsafe_stays_in_the_device_and_has_a_reason() {
             let reason =
                 above.take_while(|line| !line.trim().is_empty()).any(|line| line.contains("SAFETY:"));
             // What is measured against the Vulkan device is written by hand as well.
-            let homes =
-                ["crates/lockgate-cpu/", "crates/lockgate-vulkan/", "fuzz/", "bench/src/vulkan/raw.rs"];
+            let homes = [
+                "crates/lockgate-cpu/",
+                "crates/lockgate-vulkan/",
+                "fuzz/",
+                "bench/src/vulkan/raw/",
+                "bench/src/vulkan/peers/blade.rs",
+                "bench/src/vulkan/peers/vulkano.rs",
+            ];
             if !homes.iter().any(|home| name.starts_with(home)) || !reason {
                 wrong.push(format!("{name}:{}", number + 1));
             }
