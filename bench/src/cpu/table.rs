@@ -12,10 +12,19 @@ use lockgate::{Checking, Device, DeviceDescriptor};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+/// Runs of a peer for each kernel, where they are short.
+const ROUNDS: usize = 15;
 /// A run that takes longer is repeated fewer times.
 const LONG: Duration = Duration::from_millis(500);
-const ROUNDS: usize = 15;
-const ROUNDS_LONG: usize = 5;
+
+/// How often a peer runs that took so long the first time.
+fn rounds(took: Duration, quick: bool) -> usize {
+    match took {
+        _ if quick => 2,
+        took if took <= LONG => ROUNDS,
+        took => (3.0 / took.as_secs_f64()).clamp(1.0, 5.0) as usize,
+    }
+}
 
 /// What a peer took for a kernel.
 pub struct Row {
@@ -128,10 +137,10 @@ impl Table {
             self.created.push(Created { kernel, pipelines: pipelines.len(), first, again });
         }
         let mut times: Vec<Vec<Duration>> = peers.iter().map(|_| Vec::new()).collect();
-        let mut rounds = vec![0; peers.len()];
-        for round in 0..=if quick { 2 } else { ROUNDS } {
+        let mut wanted = vec![0; peers.len()];
+        for round in 0..=ROUNDS {
             for (at, peer) in peers.iter_mut().enumerate() {
-                if round > 0 && round > rounds[at] {
+                if round > 0 && round > wanted[at] {
                     continue;
                 }
                 peer.prepare();
@@ -139,8 +148,7 @@ impl Table {
                 peer.run();
                 let took = begin.elapsed();
                 match round {
-                    0 if quick => rounds[at] = 2,
-                    0 => rounds[at] = if took > LONG { ROUNDS_LONG } else { ROUNDS },
+                    0 => wanted[at] = rounds(took, quick),
                     _ => times[at].push(took),
                 }
             }
@@ -162,33 +170,37 @@ impl Table {
             self.rows.push(Row {
                 kernel: work.name.clone(),
                 peer: name.clone(),
-                rounds: rounds[at],
+                rounds: times[at].len(),
                 time: *time,
                 times: time.as_secs_f64() / ours.as_secs_f64(),
             });
         }
+        self.print(&work.name, fleet);
     }
 
-    /// A row for each kernel, a column for each peer.
-    pub fn print(&self) {
-        let mut peers: Vec<&str> = Vec::new();
-        let mut kernels: Vec<&str> = Vec::new();
-        for row in &self.rows {
-            for (list, own) in [(&mut peers, &row.peer), (&mut kernels, &row.kernel)] {
-                if !list.contains(&own.as_str()) {
-                    list.push(own);
-                }
+    /// The row of a kernel, with a column for each peer; headings above the first.
+    fn print(&self, kernel: &str, fleet: &Fleet) {
+        let mut peers: Vec<String> = fleet.devices.iter().map(|(name, _)| name.clone()).collect();
+        peers.extend(fleet.opencl.iter().map(|_| "opencl".into()));
+        let others = self.rows.iter().filter(|row| row.peer.starts_with("Rust")).map(|row| row.peer.clone());
+        others.for_each(|name| {
+            if !peers.contains(&name) {
+                peers.push(name);
             }
+        });
+        if self.rows.iter().all(|row| row.kernel == kernel) {
+            println!("\n| kernel, ms (times Lockgate) | {} |", peers.join(" | "));
+            println!("|---{}|", "|---".repeat(peers.len()));
         }
-        println!("\n| kernel, ms (times Lockgate) | {} |", peers.join(" | "));
-        println!("|---{}|", "|---".repeat(peers.len()));
-        for kernel in kernels {
-            let cell = |peer: &&str| {
-                let row = self.rows.iter().find(|row| row.kernel == kernel && row.peer == **peer);
-                row.map_or("absent".into(), Row::cell)
-            };
-            println!("| {kernel} | {} |", peers.iter().map(cell).collect::<Vec<_>>().join(" | "));
-        }
+        let cell = |peer: &String| {
+            let row = self.rows.iter().find(|row| row.kernel == kernel && row.peer == *peer);
+            row.map_or("absent".into(), Row::cell)
+        };
+        println!("| {kernel} | {} |", peers.iter().map(cell).collect::<Vec<_>>().join(" | "));
+    }
+
+    /// What is not in the rows.
+    pub fn print_rest(&self) {
         self.absent.iter().for_each(|absent| println!("\nabsent: {absent}"));
         println!("\n| pipelines, from the text | how many | ms, first | ms, again |\n|---|---|---|---|");
         for created in &self.created {
@@ -200,7 +212,7 @@ impl Table {
 
 impl Row {
     fn cell(&self) -> String {
-        let few = if self.rounds == ROUNDS_LONG { " *" } else { "" };
+        let few = if self.rounds < ROUNDS { format!(", {} runs", self.rounds) } else { String::new() };
         format!("{:.3} ({:.2}){few}", self.time.as_secs_f64() * 1e3, self.times)
     }
 }
