@@ -1,5 +1,6 @@
 //! What dispatches and copies cost beside the work itself.
 
+use super::raw::spin_until;
 use crate::measure::{medians, per, ratio};
 use lockgate::cpu::{CpuBackend, CpuDescriptor};
 use lockgate::*;
@@ -12,6 +13,7 @@ const KERNELS: &str = "
 @compute @workgroup_size(64) fn step(@builtin(global_invocation_id) id: vec3u) {
     words[id.x] = words[id.x] * 3u + 1u;
 }
+@compute @workgroup_size(1) fn count() { words[0] += 1u; }
 @compute @workgroup_size(64) fn nothing() {}
 ";
 
@@ -61,6 +63,66 @@ impl Bench {
         times[times.len() / 2].as_nanos() as f64 / 1000.0
     }
 
+    /// Microseconds from the call of commit until a word that a kernel writes is seen by the host, which does nothing but
+    /// look: the median.
+    fn first_instruction(&self, rounds: usize) -> f64 {
+        let pipeline = self.device.new_compute_pipeline(&self.library, "count").unwrap();
+        let words = self.buffer(256, false);
+        let table = self.device.new_argument_table();
+        table.set_buffer("words", &words);
+        let mut commands = self.device.new_command_buffer("");
+        let mut times: Vec<Duration> = Vec::new();
+        for round in 1..=rounds as u32 * 100 {
+            commands.begin(&self.allocator);
+            let mut encoder = commands.compute_command_encoder("");
+            encoder.set_compute_pipeline(&pipeline);
+            encoder.set_argument_table(&table);
+            encoder.dispatch_threads([1, 1, 1]);
+            encoder.end_encoding();
+            commands.end().unwrap();
+            let begin = Instant::now();
+            let commit = self.queue.commit(&[&commands]).unwrap();
+            spin_until(&words, round);
+            times.push(begin.elapsed());
+            commit.wait_until_completed().unwrap();
+            self.allocator.reset().unwrap();
+        }
+        times.sort_unstable();
+        times[times.len() / 2].as_nanos() as f64 / 1000.0
+    }
+
+    /// Nanoseconds a dispatch of many that are independent, recorded before: of the whole, and of the call of commit.
+    fn independent(&self, rounds: usize) -> [f64; 2] {
+        const COUNT: u64 = 10_000;
+        let words = self.buffer(256 * COUNT as usize, false);
+        let step = self.device.new_compute_pipeline(&self.library, "step").unwrap();
+        let table = self.device.new_argument_table();
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..rounds {
+            let mut commands = self.device.new_command_buffer("");
+            commands.begin(&self.allocator);
+            let mut encoder = commands.compute_command_encoder("");
+            encoder.set_compute_pipeline(&step);
+            for at in 0..COUNT {
+                table.set_buffer_range("words", &words, 256 * at..256 * (at + 1));
+                encoder.set_argument_table(&table);
+                encoder.dispatch_threads([64, 1, 1]);
+            }
+            encoder.end_encoding();
+            commands.end().unwrap();
+            let begin = Instant::now();
+            let commit = self.queue.commit(&[&commands]).unwrap();
+            times[1].push(begin.elapsed());
+            commit.wait_until_completed().unwrap();
+            times[0].push(begin.elapsed());
+            self.allocator.reset().unwrap();
+        }
+        times.map(|mut times| {
+            times.sort_unstable();
+            per(times[times.len() / 2], COUNT)
+        })
+    }
+
     fn buffer(&self, size: usize, tracked: bool) -> Buffer {
         let hazard_tracking_mode =
             if tracked { HazardTrackingMode::Tracked } else { HazardTrackingMode::Untracked };
@@ -102,6 +164,16 @@ fn overheads(rounds: usize) {
         "| 10,000 dependent (tracked) dispatches in one command buffer, for each | {:.3} |",
         per(chain, 10_000) / 1000.0
     );
+    println!(
+        "| commit to the first instruction of a dispatch, on a warm queue | {:.2} |",
+        bench.first_instruction(rounds)
+    );
+    let [whole, commit] = bench.independent(rounds);
+    println!(
+        "| 10,000 independent untracked dispatches of 64 in one command buffer, for each | {:.3} |",
+        whole / 1000.0
+    );
+    println!("| of that, the call of commit | {:.3} |", commit / 1000.0);
 }
 
 fn copies(rounds: usize) {

@@ -1,8 +1,9 @@
-//! What needs `unsafe`: OpenCL's C interface, opened when it is asked for, and code for instructions that not every
-//! processor has.
+//! What needs `unsafe`: OpenCL's C interface, opened when it is asked for, code for instructions that not every
+//! processor has, and a look at memory that a device writes.
 
 use super::by_hand::Part;
 use libloading::Library;
+use lockgate::Buffer;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{null, null_mut};
 use std::rc::Rc;
@@ -36,6 +37,15 @@ pub fn has_modern() -> bool {
 #[cfg(not(target_arch = "x86_64"))]
 pub fn run_modern(part: impl Part) {
     part.run();
+}
+
+/// Looks at the first word of a buffer until it is `value`.
+pub fn spin_until(buffer: &Buffer, value: u32) {
+    let word = buffer.contents().expect("shared memory").cast::<u32>();
+    // SAFETY: the buffer holds the word, and whoever else writes it, it may be read as it then is.
+    while unsafe { word.read_volatile() } != value {
+        std::hint::spin_loop();
+    }
 }
 
 type Handle = *mut c_void;

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use super::{
     super::number::Num,
     ir::{Binary, Id, Label, Op, Program, Stmt, Var},
+    range,
     shape::Shapes,
 };
 
@@ -36,6 +37,7 @@ impl Counted {
 pub(super) fn find(program: &Program, shapes: &Shapes) -> Counted {
     let mut counted = Counted::default();
     passes(program, shapes, &program.body, &mut counted);
+    range::find(program, &mut counted.below);
     counted
 }
 
