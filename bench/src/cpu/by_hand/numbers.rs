@@ -144,7 +144,7 @@ pub fn bitonic(items: &mut [Item], crew: Crew) {
             let pieces = (reach / crew.threads).next_power_of_two().max(512);
             let pairs = words.chunks_mut(2 * reach).enumerate();
             crew.run(pairs.flat_map(|(at, both)| {
-                let up = at * 2 * reach & run == 0;
+                let up = (at * 2 * reach) & run == 0;
                 let (low, high) = both.split_at_mut(reach);
                 let pairs = low.chunks_mut(pieces).zip(high.chunks_mut(pieces));
                 pairs.map(move |(low, high)| Exchange(low, high, up))
