@@ -58,7 +58,7 @@ fn main() {
         ("recording", |options, report| report.section(&recording::run(options.quick))),
         ("engine", |options, report| report.section(&engine::run(options.quick))),
         ("check", |options, report| check::run(options.quick).iter().for_each(|own| report.section(own))),
-        ("cpu", |options, _| cpu::run(options.quick)),
+        ("cpu", |options, report| report.note(&cpu::run(options.quick))),
         ("vulkan", vulkan::run),
     ];
     let what = options.what.as_str();

@@ -152,6 +152,11 @@ impl Report {
             println!("{}\n", section.device);
         }
         println!("{}", section.markdown());
+        self.note(section);
+    }
+
+    /// The same for what has been printed already.
+    pub fn note(&mut self, section: &Section) {
         self.failed |= !section.failed.is_empty();
         self.sections.push(section.json());
         if let Some(file) = &self.file {

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// A compiled kernel with its name.
 pub(crate) struct Pipeline {
-    pub(crate) kernel: Kernel,
+    pub(crate) kernel: Arc<Kernel>,
     pub(crate) label: String,
     /// The WGSL, on a device that observes.
     pub(crate) source: Option<String>,

@@ -23,6 +23,7 @@ mod copy;
 mod execute;
 mod graph;
 pub mod kernel;
+mod made;
 mod memory;
 mod observe;
 mod primitives;
@@ -34,6 +35,7 @@ mod written;
 
 use crate::execute::Pipeline;
 use crate::kernel::{Engine, Kernel, KernelDescriptor, Lanes};
+use crate::made::Kernels;
 use crate::memory::Memory;
 use crate::observe::Log;
 use crate::resource::{Buffer, Texture, memory_of, native};
@@ -128,6 +130,7 @@ pub struct CpuBackend {
     workers: Vec<JoinHandle<()>>,
     engine: Engine,
     lanes: Lanes,
+    kernels: Kernels,
 }
 
 impl CpuBackend {
@@ -150,7 +153,8 @@ impl CpuBackend {
         };
         let scheduler = Arc::new(Scheduler::new(descriptor, info.max_threadgroups));
         let (engine, lanes) = (descriptor.engine, descriptor.lanes);
-        let mut backend = CpuBackend { info, scheduler, workers: Vec::new(), engine, lanes };
+        let kernels = Kernels::default();
+        let mut backend = CpuBackend { info, scheduler, workers: Vec::new(), engine, lanes, kernels };
         // A thread that waits is one of them; so that work goes on without one, there is always a worker.
         let workers = if descriptor.order == Order::Free { threads.saturating_sub(1).max(1) } else { 0 };
         for worker in 1..=workers {
@@ -241,15 +245,17 @@ impl Backend for CpuBackend {
             (false, engine, Lanes::Watched) => (engine, Lanes::One),
             (false, engine, lanes) => (engine, lanes),
         };
-        let kernel = Kernel::new(&KernelDescriptor {
-            module: &source.module.module,
-            info: &source.module.info,
-            entry_point: source.entry_point,
-            constants: source.constants,
-            engine,
-            lanes,
-        });
-        let kernel = kernel.map_err(|error| {
+        let make = || {
+            Kernel::new(&KernelDescriptor {
+                module: &source.module.module,
+                info: &source.module.info,
+                entry_point: source.entry_point,
+                constants: source.constants,
+                engine,
+                lanes,
+            })
+        };
+        let kernel = self.kernels.get(source, make).map_err(|error| {
             let kind = if error.feature().is_some() { ErrorKind::Unsupported } else { ErrorKind::Kernel };
             let rejected = Error::new(kind, format!("kernel `{}`: {error}", source.label));
             match error.span().to_range() {

@@ -82,17 +82,16 @@ impl Emitter<'_, '_> {
         memory: Memory,
         index: &Index,
         value: Value,
-    ) -> (Value, Value) {
+    ) -> (Value, Option<Value>) {
         let stride = i64::from(index.stride * self.scale(memory));
-        if let Bound::Known(count) = index.bound
-            && self.counted.is_below(index.id, count)
-        {
+        if self.is_inside(index) {
             let value = self.b.ins().uextend(types::I64, value);
             let bytes = self.b.ins().imul_imm_s(value, stride);
-            return (self.b.ins().iadd(address, bytes), self.b.ins().iconst(types::I8, 1));
+            return (self.b.ins().iadd(address, bytes), None);
         }
         let count = self.count(memory, index.bound);
-        self.step(address, stride, value, count)
+        let (address, inside) = self.step(address, stride, value, count);
+        (address, Some(inside))
     }
 
     /// Adds an index, clamped to a count; and whether it is below.
@@ -118,10 +117,7 @@ impl Emitter<'_, '_> {
             };
             let (next, in_range) = self.advance(address, place.memory, index, value);
             address = next;
-            inside = Some(match inside {
-                None => in_range,
-                Some(inside) => self.b.ins().band(inside, in_range),
-            });
+            inside = self.both(inside, in_range);
         }
         (address, inside, rest)
     }
@@ -140,24 +136,36 @@ impl Emitter<'_, '_> {
                 let value = self.lane_of(index.id, lane);
                 let (next, in_range) = self.advance(address, place.memory, index, value);
                 address = next;
-                inside = Some(match inside {
-                    None => in_range,
-                    Some(inside) => self.b.ins().band(inside, in_range),
-                });
+                inside = self.both(inside, in_range);
             }
             (address, inside)
         })
+    }
+
+    /// A condition of two that may each be known to hold.
+    pub(super) fn both(&mut self, a: Option<Value>, b: Option<Value>) -> Option<Value> {
+        match (a, b) {
+            (Some(a), Some(b)) => Some(self.b.ins().band(a, b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Whether an index is known to be in range.
+    fn is_inside(&self, index: &Index) -> bool {
+        matches!(index.bound, Bound::Known(count) if self.counted.is_below(index.id, count))
     }
 
     /// Each lane's address, with indices out of range clamped.
     fn separate_clamped(&mut self, place: &Place, address: Value, rest: &[Index]) -> Addresses {
         let mut addresses = [address; 4];
         for index in rest {
-            let count = self.count(place.memory, index.bound);
-            let last = self.b.ins().iadd_imm_s(count, -1);
-            let last = self.b.ins().splat(types::I32X4, last);
-            let chosen = self.vector(index.id);
-            let chosen = self.b.ins().umin(chosen, last);
+            let mut chosen = self.vector(index.id);
+            if !self.is_inside(index) {
+                let count = self.count(place.memory, index.bound);
+                let last = self.b.ins().iadd_imm_s(count, -1);
+                let last = self.b.ins().splat(types::I32X4, last);
+                chosen = self.b.ins().umin(chosen, last);
+            }
             let stride = i64::from(index.stride * self.scale(place.memory));
             for (lane, address) in addresses.iter_mut().enumerate() {
                 let value = self.lane(chosen, Num::U32, lane as u8);
@@ -170,13 +178,23 @@ impl Emitter<'_, '_> {
     }
 
     /// For one index that may rise by one from lane to lane: goes on, with the first lane's address, where it does and all
-    /// lanes are in range, and to `far` where not.
-    fn neighbours(&mut self, place: &Place, address: Value, rest: &[Index], far: Block) -> Option<Value> {
+    /// lanes are in range, and to `far` where not; and whether that can happen.
+    fn neighbours(
+        &mut self,
+        place: &Place,
+        address: Value,
+        rest: &[Index],
+        far: Block,
+    ) -> Option<(Value, bool)> {
         let [index] = rest else { return None };
         let near = self.near(index.id)?;
-        let whole_quads = self.whole_quads(place.memory, index.bound);
-        let all = self.b.ins().icmp(IntCC::UnsignedLessThan, near.start, whole_quads);
-        for condition in near.conditions.into_iter().chain([all]) {
+        let mut conditions = near.conditions;
+        if !self.is_inside(index) {
+            let whole_quads = self.whole_quads(place.memory, index.bound);
+            conditions.push(self.b.ins().icmp(IntCC::UnsignedLessThan, near.start, whole_quads));
+        }
+        let doubtful = !conditions.is_empty();
+        for condition in conditions {
             let next = self.b.create_block();
             self.b.ins().brif(condition, next, NONE, far, NONE);
             self.start(next);
@@ -184,7 +202,7 @@ impl Emitter<'_, '_> {
         let start = self.b.ins().uextend(types::I64, near.start);
         let stride = i64::from(index.stride * self.scale(place.memory));
         let bytes = self.b.ins().imul_imm_s(start, stride);
-        Some(self.b.ins().iadd(address, bytes))
+        Some((self.b.ins().iadd(address, bytes), doubtful))
     }
 
     fn lane_offset(&self, memory: Memory, offset: u32, num: Num, lane: u32) -> i32 {
@@ -216,7 +234,7 @@ impl Emitter<'_, '_> {
             true => None,
             false => self.neighbours(place, address, &rest, far),
         };
-        let Some(first) = neighbours else {
+        let Some((first, doubtful)) = neighbours else {
             self.b.ins().jump(far, NONE);
             self.start(far);
             let addresses = self.separate_clamped(place, address, &rest);
@@ -241,6 +259,10 @@ impl Emitter<'_, '_> {
             }
             _ => self.gather(place, [0, 1, 2, 3].map(|lane| (first, lane * stride)), into),
         };
+        if !doubtful {
+            into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
+            return;
+        }
         self.jump_with(end, &values);
         self.b.set_cold_block(far);
         self.start(far);
@@ -448,7 +470,7 @@ impl Emitter<'_, '_> {
             None => self.neighbours(place, address, rest, far),
             Some(_) => None,
         };
-        let Some(first) = neighbours else {
+        let Some((first, doubtful)) = neighbours else {
             self.b.ins().jump(far, NONE);
             self.start(far);
             let addresses = self.separate(place, address, rest);
@@ -459,11 +481,13 @@ impl Emitter<'_, '_> {
         let stride = (rest[0].stride * self.scale(place.memory)) as i32;
         self.store_near(place, first, stride, from);
         self.b.ins().jump(end, NONE);
-        self.b.set_cold_block(far);
-        self.start(far);
-        let addresses = self.separate(place, address, rest);
-        self.scatter(place, addresses, from);
-        self.b.ins().jump(end, NONE);
+        if doubtful {
+            self.b.set_cold_block(far);
+            self.start(far);
+            let addresses = self.separate(place, address, rest);
+            self.scatter(place, addresses, from);
+            self.b.ins().jump(end, NONE);
+        }
         self.start(end);
     }
 

@@ -11,7 +11,7 @@ use super::{
     counted::Counted,
     ir::{Id, Label, Program, Stmt},
     narrow::{Home, register_num},
-    near::Near,
+    near::{self, Near},
     plan::{Plan, Region, Step},
     rows::Rows,
     shape::Shapes,
@@ -72,6 +72,8 @@ pub(super) mod plane {
     pub(in super::super) const RGBA8_UNORM: u32 = 1;
     pub(in super::super) const RGBA32_FLOAT: u32 = 2;
     pub(in super::super) const R32_FLOAT: u32 = 3;
+    /// Not a format: a sampler that machine code knows.
+    pub(in super::super) const LINEAR: u32 = 4;
 }
 
 /// The registers with a [`Plane`].
@@ -89,7 +91,7 @@ pub(super) struct SlotValues {
     pub(super) pointer: Value,
     pub(super) count: Value,
     pub(super) whole_quads: Value,
-    /// If it is a texture.
+    /// If it is a texture or a sampler.
     pub(super) plane: Option<PlaneValues>,
 }
 
@@ -140,6 +142,8 @@ pub(super) struct Emitter<'a, 'f> {
     pub(super) values: Vec<Option<Val>>,
     /// What is known of those that vary as linear ones.
     pub(super) nearly_linear: Vec<Option<Near>>,
+    /// Integers that may turn out to be linear.
+    pub(super) derived: Vec<bool>,
     /// Values that are used outside the list that computes them.
     pub(super) escaping: Vec<Option<Home>>,
     pub(super) vars: Vec<Home>,
@@ -245,6 +249,7 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
         slots,
         values: vec![None; variant.program.ids.len()],
         nearly_linear: vec![None; variant.program.ids.len()],
+        derived: near::derived(variant.program, shapes),
         escaping: Vec::new(),
         vars: Vec::new(),
         scopes: Vec::new(),
@@ -296,8 +301,10 @@ fn load_slots(
     use std::mem::offset_of;
     let mut textures = vec![false; variant.slots];
     let mut find = |stmt: &Stmt| {
-        if let Stmt::Image { texture, .. } = stmt {
-            textures[texture.slot as usize] |= texture.element.is_none();
+        if let Stmt::Image { texture, sampler, .. } = stmt {
+            for resource in [Some(*texture), *sampler].into_iter().flatten() {
+                textures[resource.slot as usize] |= resource.element.is_none();
+            }
         }
         false
     };
@@ -418,7 +425,16 @@ impl Emitter<'_, '_> {
 
     /// A loop over all invocations of the workgroup.
     fn region(&mut self, region: &Region) {
-        let count = self.program.workgroup_size.iter().product::<u32>();
+        let count = self.int(self.program.invocations());
+        let count = match region.limit {
+            Some((limit, inclusive)) => {
+                let limit = self.scalar(limit);
+                // Beyond the largest number nobody is, so that it does not matter where that leads.
+                let limit = if inclusive { self.b.ins().iadd_imm_s(limit, 1) } else { limit };
+                self.b.ins().umin(count, limit)
+            }
+            None => count,
+        };
         let [header, body, next, exit] = [(); 4].map(|()| self.b.create_block());
         let index = self.b.declare_var(types::I32);
         let zero = self.int(0);
@@ -428,7 +444,7 @@ impl Emitter<'_, '_> {
         let first = self.b.use_var(index);
         // Cranelift hoists out of a loop only while it has not yet seen where the loop is left; it follows the
         // second target of a branch first.
-        let done = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThanOrEqual, first, i64::from(count));
+        let done = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, first, count);
         self.b.ins().brif(done, exit, NONE, body, NONE);
         self.start(body);
         self.first = Some(first);
@@ -437,6 +453,9 @@ impl Emitter<'_, '_> {
             self.skip_absent(next);
         }
         self.fetch(region);
+        for (id, op) in &region.again {
+            self.stmt(&Stmt::Let(*id, *op));
+        }
         let end = self.b.create_block();
         self.invocations(&region.body, end);
         self.start(end);

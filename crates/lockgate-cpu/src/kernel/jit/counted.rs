@@ -1,23 +1,30 @@
 //! Which loops end soon, and how far do their counters go?
 //!
 //! A loop that counts a variable from one constant to another by a third needs no look at whether the launch is to be
-//! stopped, and inside it the counter needs no clamp. Only the plain form of `for` is recognized.
+//! stopped, and inside it the counter needs no clamp. A small one can be emitted pass after pass, which makes its counter a
+//! constant. Only the plain form of `for` is recognized.
 
 use std::collections::HashMap;
 
 use super::{
     super::number::Num,
     ir::{Binary, Id, Label, Op, Program, Stmt, Var},
+    range,
     shape::Shapes,
 };
 
 /// Passes through a loop and those inside it that need no look at the stop flag.
 const PASSES_MAX: u64 = 4096;
 
+/// Statements that a loop may become when it is emitted pass after pass.
+const UNROLLED_MAX: u64 = 500;
+
 #[derive(Default)]
 pub(super) struct Counted {
     /// Loops that end soon.
     short: Vec<Label>,
+    /// Loops to emit pass after pass: how many, and which statement of the body is the test.
+    unrolled: Vec<(Label, u64, usize)>,
     /// Values that are below a constant, as unsigned integers.
     below: HashMap<Id, u32>,
 }
@@ -25,6 +32,11 @@ pub(super) struct Counted {
 impl Counted {
     pub(super) fn is_short(&self, label: Label) -> bool {
         self.short.contains(&label)
+    }
+
+    /// The passes of a loop that may be emitted one after the other, and its test, which always holds.
+    pub(super) fn unrolled(&self, label: Label) -> Option<(u64, usize)> {
+        self.unrolled.iter().find(|(own, ..)| *own == label).map(|(_, passes, test)| (*passes, *test))
     }
 
     /// Whether a value is always below `count`.
@@ -36,6 +48,7 @@ impl Counted {
 pub(super) fn find(program: &Program, shapes: &Shapes) -> Counted {
     let mut counted = Counted::default();
     passes(program, shapes, &program.body, &mut counted);
+    range::find(program, &mut counted.below);
     counted
 }
 
@@ -50,16 +63,24 @@ struct Counter {
 
 /// The most passes that a list takes through loops, all told; `None` if that is not known.
 fn passes(program: &Program, shapes: &Shapes, list: &[Stmt], counted: &mut Counted) -> Option<u64> {
-    let mut total = Some(1u64);
+    let mut total = Some(0u64);
     for (i, stmt) in list.iter().enumerate() {
-        let mut inside = Some(1u64);
+        let mut inside = Some(0u64);
         for inner in stmt.lists() {
             let inner = passes(program, shapes, inner, counted);
             inside = inside.zip(inner).and_then(|(a, b)| a.checked_add(b));
         }
         if let Stmt::Loop { label, body } = stmt {
             let counter = counter(program, shapes, &list[..i], *label, body);
-            inside = counter.as_ref().zip(inside).and_then(|(counter, n)| counter.passes.checked_mul(n));
+            let plain = inside == Some(0) && !shapes.divergent[label.at()] && stays(*label, body);
+            if let Some(counter) = counter.as_ref().filter(|_| plain) {
+                let passes = counter.passes - 1;
+                let weight = body.iter().map(Stmt::weight).sum::<usize>() as u64;
+                if passes > 0 && passes.saturating_mul(weight) <= UNROLLED_MAX {
+                    counted.unrolled.push((*label, passes, counter.inside.start - 1));
+                }
+            }
+            inside = counter.as_ref().zip(inside).and_then(|(counter, n)| counter.passes.checked_mul(n + 1));
             if inside.is_some_and(|n| n <= PASSES_MAX) {
                 counted.short.push(*label);
             }
@@ -72,6 +93,22 @@ fn passes(program: &Program, shapes: &Shapes, list: &[Stmt], counted: &mut Count
         total = total.zip(inside).and_then(|(a, b)| a.checked_add(b));
     }
     total
+}
+
+/// Whether all that leaves the body of a loop leaves the loop alone.
+fn stays(label: Label, body: &[Stmt]) -> bool {
+    let (mut inside, mut exits) = (vec![label], Vec::new());
+    for stmt in body {
+        stmt.any(&mut |stmt| {
+            match stmt {
+                Stmt::Block { label, .. } => inside.push(*label),
+                Stmt::Exit(label) => exits.push(*label),
+                _ => {}
+            }
+            false
+        });
+    }
+    exits.iter().all(|label| inside.contains(label))
 }
 
 /// Notes the values of a counter inside its loop.

@@ -217,6 +217,12 @@ impl Emitter<'_, '_> {
     }
 
     fn repeat(&mut self, label: Label, body: &[Stmt]) {
+        // Where lanes may part, everything is emitted twice already.
+        if let Some((passes, test)) = self.counted.unrolled(label)
+            && self.scopes.iter().all(|scope| scope.mask.is_none())
+        {
+            return self.unroll(label, body, passes, test);
+        }
         let [header, exit] = [(); 2].map(|()| self.b.create_block());
         let own = self.shapes.divergent[label.at()];
         self.forget_full(label, body);
@@ -242,6 +248,19 @@ impl Emitter<'_, '_> {
         }
         self.scopes.pop();
         self.b.seal_block(header);
+        self.start(exit);
+    }
+
+    /// Emits all passes of a loop, without its test.
+    fn unroll(&mut self, label: Label, body: &[Stmt], passes: u64, test: usize) {
+        let exit = self.b.create_block();
+        self.scopes.push(Scope { label: Some(label), exit, mask: None, full: true });
+        let (before, behind) = (&body[..test], &body[test + 1..]);
+        let reached = (0..passes).all(|_| self.list(before) && self.list(behind));
+        self.scopes.pop();
+        if reached {
+            self.b.ins().jump(exit, NONE);
+        }
         self.start(exit);
     }
 

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Operands of a call, by field.
-type Fields<'a> = &'a [(usize, Id)];
+pub(super) type Fields<'a> = &'a [(usize, Id)];
 
 /// Where the lanes' texels are in a plane.
 struct Places {
@@ -40,10 +40,19 @@ impl Emitter<'_, '_> {
         let wide = self.lanes == 4 && results.iter().all(|id| self.shapes.ids[id.at()] == Shape::Varying);
         let floats = |this: &Self, ids: &[Id]| ids.iter().all(|id| this.program.num(*id) == Num::F32);
         let plane = self.slots[slot as usize].plane.filter(|_| texture.element.is_none());
+        if let (ImageOp::Size, Some(plane), [width, height]) = (op, plane, results)
+            && fields.iter().all(|(_, level)| self.program.constant(*level) == Some(0))
+        {
+            return self.size(&plane, texture, fields, [*width, *height]);
+        }
         let at = self.plane_coordinates(fields).zip(plane);
         match (op, at, <[Id; 4]>::try_from(results)) {
             (ImageOp::Load, Some((at, plane)), Ok(results)) if wide && floats(self, &results) => {
                 let rows = self.load_texels(slot, &plane, at, fields);
+                self.define_rows(results, rows);
+            }
+            (ImageOp::Sample, _, Ok(results)) if wide => {
+                let rows = self.sample(texture, sampler, fields);
                 self.define_rows(results, rows);
             }
             (_, _, Ok(results)) if wide => {
@@ -58,6 +67,23 @@ impl Emitter<'_, '_> {
             }
             _ => self.call_for_scalars(op, (texture, sampler), fields, results),
         }
+    }
+
+    /// The width and height of the largest level: of a plane what is known of it, of others what Rust says.
+    fn size(&mut self, plane: &PlaneValues, texture: Resource, fields: Fields<'_>, results: [Id; 2]) {
+        let [slow, end] = [(); 2].map(|()| self.b.create_block());
+        let sizes = [(); 2].map(|()| self.b.append_block_param(end, types::I32));
+        let known = [plane.width, plane.height].map(BlockArg::Value);
+        self.b.ins().brif(plane.width, end, &known, slow, NONE);
+        self.b.set_cold_block(slow);
+        self.start(slow);
+        let at = std::mem::offset_of!(ImageCall, results) as i32;
+        let called = self.call_each(ImageOp::Size, (texture, None), fields, true, |this, call| {
+            [0, 4].map(|offset| this.b.ins().load(types::I32, flags(), call, at + offset))
+        });
+        self.b.ins().jump(end, &called[0].map(BlockArg::Value));
+        self.start(end);
+        results.into_iter().zip(sizes).for_each(|(id, size)| self.define(id, Val::Scalar(size)));
     }
 
     /// The coordinates of a texel in a plane of the largest level.
@@ -165,22 +191,27 @@ impl Emitter<'_, '_> {
         rows
     }
 
-    fn jump_rows(&mut self, block: Block, rows: [Value; 4]) {
+    pub(super) fn jump_rows(&mut self, block: Block, rows: [Value; 4]) {
         self.b.ins().jump(block, &rows.map(BlockArg::Value));
     }
 
     /// Four normalized bytes as floats.
     fn decode(&mut self, word: Value) -> Value {
-        let word = self.b.ins().scalar_to_vector(types::I32X4, word);
-        let bytes = self.cast(types::I8X16, word);
-        let halves = self.b.ins().uwiden_low(bytes);
-        let words = self.b.ins().uwiden_low(halves);
-        let values = self.b.ins().fcvt_from_sint(types::F32X4, words);
+        let values = self.four_bytes(word);
         let largest = self.float_in_all(255.0);
         self.b.ins().fdiv(values, largest)
     }
 
-    fn float_in_all(&mut self, value: f32) -> Value {
+    /// Four bytes as floats.
+    pub(super) fn four_bytes(&mut self, word: Value) -> Value {
+        let word = self.b.ins().scalar_to_vector(types::I32X4, word);
+        let bytes = self.cast(types::I8X16, word);
+        let halves = self.b.ins().uwiden_low(bytes);
+        let words = self.b.ins().uwiden_low(halves);
+        self.b.ins().fcvt_from_sint(types::F32X4, words)
+    }
+
+    pub(super) fn float_in_all(&mut self, value: f32) -> Value {
         let value = self.b.ins().f32const(value);
         self.b.ins().splat(types::F32X4, value)
     }
@@ -300,7 +331,7 @@ impl Emitter<'_, '_> {
     }
 
     /// The four results of each lane's call.
-    fn call_for_rows(
+    pub(super) fn call_for_rows(
         &mut self,
         op: ImageOp,
         of: (Resource, Option<Resource>),
@@ -362,11 +393,16 @@ impl Emitter<'_, '_> {
             None => self.b.ins().iconst(types::I64, 0),
         };
         self.b.ins().store(flags(), sampler, call, std::mem::offset_of!(ImageCall, sampler) as i32);
+        let fields_at = std::mem::offset_of!(ImageCall, fields) as i32;
         let zero = self.int(0);
+        let zeros = self.b.ins().splat(types::I32X4, zero);
+        for first in (0..4 * helpers::field::COUNT as i32).step_by(16) {
+            self.b.ins().store(flags(), zeros, call, fields_at + first);
+        }
         self.fill_watcher(call);
         let row = rows::stored_texel(fields).filter(|texel| self.rows.contains(texel[0]));
         for field in 0..helpers::field::COUNT {
-            let at = std::mem::offset_of!(ImageCall, fields) as i32 + 4 * field as i32;
+            let at = fields_at + 4 * field as i32;
             if let (Some(texel), helpers::field::VALUE) = (row, field) {
                 let row = self.row(texel, lane);
                 self.b.ins().store(flags(), row, call, at);
@@ -374,11 +410,10 @@ impl Emitter<'_, '_> {
             if row.is_some() && (helpers::field::VALUE..helpers::field::VALUE + 4).contains(&field) {
                 continue;
             }
-            let value = match fields.iter().find(|(at, _)| *at == field) {
-                Some((_, id)) => self.lane_of(*id, lane),
-                None => zero,
-            };
-            self.b.ins().store(flags(), value, call, at);
+            if let Some((_, id)) = fields.iter().find(|(at, _)| *at == field) {
+                let value = self.lane_of(*id, lane);
+                self.b.ins().store(flags(), value, call, at);
+            }
         }
     }
 }

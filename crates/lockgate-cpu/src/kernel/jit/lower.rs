@@ -446,7 +446,13 @@ impl<'m> Lowering<'m> {
         let outer = (scope.break_to.replace(label), scope.continue_to.replace(next));
         let list = self.list(|this| {
             let body = this.list(|this| this.block(body))?;
-            this.emit(Stmt::Block { label: next, body });
+            let leaves = |stmt: &Stmt| matches!(stmt, Stmt::Exit(label) if *label == next);
+            if body.iter().any(|stmt| stmt.any(&mut |stmt| leaves(stmt))) {
+                this.emit(Stmt::Block { label: next, body });
+            } else {
+                // Without `continue` the form of a plain `for` shows.
+                body.into_iter().for_each(|stmt| this.emit(stmt));
+            }
             this.block(continuing)?;
             if let Some(condition) = break_if {
                 let condition = this.scalar(condition)?;

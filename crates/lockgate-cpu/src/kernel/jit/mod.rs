@@ -9,6 +9,7 @@
 //! it. Memory for code is written before it becomes executable, and never both.
 
 mod access;
+mod again;
 mod atomic;
 mod code;
 mod counted;
@@ -26,7 +27,9 @@ mod narrow;
 mod near;
 mod ops;
 mod plan;
+mod range;
 mod rows;
+mod sampled;
 mod shape;
 mod subgroup;
 mod texture;

@@ -10,7 +10,8 @@ use cranelift_codegen::ir::{InstBuilder, Value, condcodes::IntCC};
 use super::{
     super::number::Num,
     code::{Emitter, Val},
-    ir::{Binary, Id, Op},
+    ir::{Binary, Id, Op, Program, Stmt},
+    shape::{Shape, Shapes},
 };
 
 /// A value that rises by one from lane to lane if all conditions hold.
@@ -23,13 +24,63 @@ pub(super) struct Near {
 /// Tests worth making before a load.
 const CONDITIONS_MAX: usize = 6;
 
+/// The varying integers that are computed from numbers of invocations alone. Where masks and shifts take such a number
+/// apart and put it together again, neighbours mostly stay neighbours, which is worth a test when the index is used.
+pub(super) fn derived(program: &Program, shapes: &Shapes) -> Vec<bool> {
+    let integer = |num: Num| matches!(num, Num::I32 | Num::U32);
+    let mut ids: Vec<bool> = vec![false; program.ids.len()];
+    let mut vars: Vec<bool> = program.vars.iter().map(|num| integer(*num)).collect();
+    loop {
+        let before = (ids.clone(), vars.clone());
+        ids.fill(false);
+        let known = |ids: &[bool], id: Id| ids[id.at()] || shapes.ids[id.at()] < Shape::Varying;
+        let mut visit = |stmt: &Stmt| {
+            match stmt {
+                Stmt::Let(id, op) if shapes.ids[id.at()] == Shape::Varying => {
+                    ids[id.at()] = integer(program.num(*id))
+                        && match op {
+                            Op::Get(var) => vars[var.at()],
+                            Op::Binary(..) | Op::Bits(_) | Op::Convert(_) => {
+                                op.operands().all(|id| known(&ids, id))
+                            }
+                            _ => false,
+                        };
+                }
+                Stmt::Set(var, id) => vars[var.at()] &= known(&ids, *id),
+                _ => {}
+            }
+            false
+        };
+        program.body.iter().for_each(|stmt| {
+            stmt.any(&mut visit);
+        });
+        if before == (ids.clone(), vars.clone()) {
+            return ids;
+        }
+    }
+}
+
 impl Emitter<'_, '_> {
     /// What is known of a value as a linear one.
     pub(super) fn near(&mut self, id: Id) -> Option<Near> {
         if let Val::Linear(start) = self.get(id) {
             return Some(Near { start, conditions: Vec::new() });
         }
-        self.nearly_linear[id.at()].clone()
+        if let Some(near) = &self.nearly_linear[id.at()] {
+            return Some(near.clone());
+        }
+        self.derived[id.at()].then(|| self.rises(id))
+    }
+
+    /// Looks at all lanes.
+    fn rises(&mut self, id: Id) -> Near {
+        let lanes = self.vector(id);
+        let start = self.lane(lanes, Num::U32, 0);
+        let rising = self.rising(start);
+        let same = self.b.ins().icmp(IntCC::Equal, lanes, rising);
+        let bits = self.bits(same);
+        let all = self.b.ins().icmp_imm_s(IntCC::Equal, bits, 0b1111);
+        Near { start, conditions: vec![all] }
     }
 
     /// Finds out about a value that varies.
@@ -44,12 +95,16 @@ impl Emitter<'_, '_> {
     fn near_of(&mut self, num: Num, op: &Op) -> Option<Near> {
         match *op {
             Op::Bits(a) | Op::Convert(a) if matches!(self.program.num(a), Num::I32 | Num::U32) => {
-                self.near(a)
+                self.nearly_linear[a.at()].clone()
             }
             Op::Binary(op @ (Binary::Add | Binary::Subtract | Binary::Min | Binary::Max), a, b) => {
                 let swap = matches!(self.get(a), Val::Scalar(_)) && op != Binary::Subtract;
                 let (a, b) = if swap { (b, a) } else { (a, b) };
                 let Val::Scalar(other) = self.get(b) else { return None };
+                // A test of its own is made where the index is used, not before.
+                if self.derived[a.at()] && self.nearly_linear[a.at()].is_none() {
+                    return None;
+                }
                 let mut near = self.near(a)?;
                 match op {
                     Binary::Add => near.start = self.b.ins().iadd(near.start, other),

@@ -6,7 +6,8 @@
 //! uniform control flow are computed once for the workgroup.
 
 use super::{
-    ir::{Id, Label, Op, Program, Stmt, Var},
+    again::Again,
+    ir::{Binary, Builtin, Id, Label, Op, Program, Stmt, Var},
     lower::Refusal,
     shape::{Shape, Shapes},
 };
@@ -18,6 +19,16 @@ pub(super) struct Region {
     pub(super) fetch: Vec<Var>,
     /// Variables to put into their slots at the end.
     pub(super) put: Vec<Var>,
+    /// Values of other regions to compute again at the start.
+    pub(super) again: Vec<(Id, Op)>,
+    /// Invocations whose number is not below the value, or with `true` above it, do nothing.
+    pub(super) limit: Option<(Id, bool)>,
+}
+
+impl Region {
+    fn new(body: Vec<Stmt>) -> Region {
+        Region { body, fetch: Vec::new(), put: Vec::new(), again: Vec::new(), limit: None }
+    }
 }
 
 /// What runs once for the workgroup.
@@ -71,8 +82,7 @@ pub(super) fn plan(program: &Program, shapes: &Shapes) -> Result<Plan, Refusal> 
         slots: 0,
     };
     if !barriers {
-        let region = Region { body: program.body.clone(), fetch: Vec::new(), put: Vec::new() };
-        plan.steps.push(Step::Region(region));
+        plan.steps.push(Step::Region(Region::new(program.body.clone())));
         return Ok(plan);
     }
     let mut planner = Planner {
@@ -84,7 +94,13 @@ pub(super) fn plan(program: &Program, shapes: &Shapes) -> Result<Plan, Refusal> 
     };
     planner.find_group();
     plan.steps = planner.steps(&program.body, &[])?;
-    assign_slots(program, &planner.group_vars, &mut plan);
+    let again = Again::new(program, &planner.hoisted);
+    assign_slots(program, &planner.group_vars, &again, &mut plan);
+    each_region(&mut plan.steps, &mut |region| compute_again(region, &again, &plan.id_slots));
+    let numbers = numbers(program);
+    each_region(&mut plan.steps, &mut |region| {
+        region.limit = limit(region, &planner, &numbers, &plan.id_slots)
+    });
     Ok(plan)
 }
 
@@ -241,7 +257,7 @@ fn flush(steps: &mut Vec<Step>, pending: &mut Vec<Stmt>, tails: &[Label]) -> Res
     if exits.iter().any(|label| !inside.contains(label) && !tails.contains(label)) {
         return Err("some invocations leaving between barriers");
     }
-    steps.push(Step::Region(Region { body, fetch: Vec::new(), put: Vec::new() }));
+    steps.push(Step::Region(Region::new(body)));
     Ok(())
 }
 
@@ -260,7 +276,7 @@ impl Touched {
     }
 }
 
-fn assign_slots(program: &Program, group_vars: &[bool], plan: &mut Plan) {
+fn assign_slots(program: &Program, group_vars: &[bool], again: &Again, plan: &mut Plan) {
     let mut ids = vec![Touched::default(); program.ids.len()];
     let mut vars = vec![Touched::default(); program.vars.len()];
     let mut count = 0;
@@ -287,7 +303,7 @@ fn assign_slots(program: &Program, group_vars: &[bool], plan: &mut Plan) {
         }
     });
     for (id, touched) in ids.iter().enumerate() {
-        if touched.several && defined[id] {
+        if touched.several && defined[id] && again.steps(Id(id as u32)).is_none() {
             plan.id_slots[id] = Some(plan.slots);
             plan.slots += 1;
         }
@@ -313,6 +329,79 @@ fn assign_slots(program: &Program, group_vars: &[bool], plan: &mut Plan) {
             }
         }
     });
+}
+
+/// Finds what a region uses that is neither its own nor in a slot.
+fn compute_again(region: &mut Region, again: &Again, slots: &[Option<u32>]) {
+    let mut own = Vec::new();
+    let mut used = Vec::new();
+    for stmt in &region.body {
+        stmt.any(&mut |stmt| {
+            own.extend(stmt.defines());
+            used.extend(stmt.uses());
+            false
+        });
+    }
+    for id in used {
+        if own.contains(&id) || slots[id.at()].is_some() {
+            continue;
+        }
+        for step in again.steps(id).unwrap_or_default() {
+            if !region.again.iter().any(|(known, _)| *known == step.0) {
+                region.again.push(step);
+            }
+        }
+    }
+}
+
+/// The values that are the number of an invocation in its workgroup.
+fn numbers(program: &Program) -> Vec<bool> {
+    let mut numbers = vec![false; program.ids.len()];
+    let row = program.workgroup_size[1..] == [1, 1];
+    let mut visit = |stmt: &Stmt| {
+        if let Stmt::Let(id, Op::Builtin(builtin)) = stmt {
+            numbers[id.at()] |= match builtin {
+                Builtin::LocalIndex => true,
+                Builtin::LocalId(0) => row,
+                _ => false,
+            };
+        }
+        false
+    };
+    program.body.iter().for_each(|stmt| {
+        stmt.any(&mut visit);
+    });
+    numbers
+}
+
+/// What a region of the form `if number < limit` or `if number == limit` asks the number of an invocation to be below, or
+/// not above.
+fn limit(
+    region: &Region,
+    planner: &Planner<'_>,
+    numbers: &[bool],
+    slots: &[Option<u32>],
+) -> Option<(Id, bool)> {
+    let (Stmt::If { condition, reject, .. }, before) = region.body.split_last()? else { return None };
+    let pure = |stmt: &Stmt| matches!(stmt, Stmt::Let(..) | Stmt::Load { .. });
+    let kept = |id: &Id| slots[id.at()].is_some();
+    let leaves = |stmt: &Stmt| stmt.any(&mut |stmt| stmt.defines().iter().any(kept));
+    // What is told has to be told by all.
+    if planner.program.observed
+        || !reject.is_empty()
+        || !region.put.is_empty()
+        || !before.iter().all(pure)
+        || region.body.iter().any(leaves)
+    {
+        return None;
+    }
+    let own = before.iter().filter_map(|stmt| match stmt {
+        Stmt::Let(id, op) => Some((*id, *op)),
+        _ => None,
+    });
+    let (_, op) = own.chain(region.again.iter().copied()).find(|(id, _)| id == condition)?;
+    let Op::Binary(op @ (Binary::Less | Binary::Equal), number, limit) = op else { return None };
+    (numbers[number.at()] && planner.hoisted[limit.at()]).then_some((limit, op == Binary::Equal))
 }
 
 fn each_region(steps: &mut [Step], visit: &mut dyn FnMut(&mut Region)) {
@@ -344,6 +433,15 @@ fn touched(body: &[Stmt], count: usize) -> Vec<Var> {
 
 /// Whether a region may look at what a variable held before it.
 fn exposed(body: &[Stmt], var: Var) -> bool {
-    let first = body.iter().find(|stmt| stmt.any(&mut |stmt| stmt.variable() == Some(var)));
-    !matches!(first, Some(Stmt::Set(..)) | None)
+    let touches = |stmt: &Stmt| stmt.any(&mut |stmt| stmt.variable() == Some(var));
+    let Some(first) = body.iter().position(touches) else { return false };
+    let leaves = |stmt: &Stmt| stmt.any(&mut |stmt| matches!(stmt, Stmt::Exit(_)));
+    match &body[first] {
+        Stmt::Set(..) => false,
+        // Who comes to the end of the block has come by its first statement that touches the variable.
+        Stmt::Block { body: inner, .. } if !inner.iter().take_while(|stmt| !touches(stmt)).any(leaves) => {
+            exposed(inner, var)
+        }
+        _ => true,
+    }
 }

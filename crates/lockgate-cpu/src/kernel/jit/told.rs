@@ -472,12 +472,10 @@ impl Emitter<'_, '_> {
             let most = self.count(place.memory, at.bound);
             let (next, in_range) = self.advance(address, place.memory, at, value);
             address = next;
+            let Some(in_range) = in_range else { continue };
             index = self.b.ins().select(in_range, index, value);
             count = self.b.ins().select(in_range, count, most);
-            inside = Some(match inside {
-                None => in_range,
-                Some(inside) => self.b.ins().band(inside, in_range),
-            });
+            inside = self.both(inside, Some(in_range));
         }
         Led { address, inside, index, count }
     }

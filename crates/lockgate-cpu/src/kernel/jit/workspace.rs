@@ -2,7 +2,10 @@
 
 use super::{
     super::{
-        binding::{Binding, BufferBinding, Launch, TextureBinding, TextureDimension},
+        binding::{
+            AddressMode, Binding, BufferBinding, Filter, Launch, SamplerBinding, TextureBinding,
+            TextureDimension,
+        },
         reflect::{self, Globals},
         texel::TexelFormat,
     },
@@ -66,8 +69,18 @@ fn slot(binding: &Binding, tail: Tail) -> Slot {
     match binding {
         Binding::Buffer(buffer) => buffer_slot(buffer, tail, binding),
         Binding::Texture(texture) => texture_slot(texture, binding),
-        Binding::Sampler(_) | Binding::Array(_) | Binding::Nothing => no_slot(binding),
+        Binding::Sampler(sampler) => {
+            let format = if is_plain(sampler) { code::plane::LINEAR } else { 0 };
+            Slot { plane: Plane { format, ..Plane::default() }, ..no_slot(binding) }
+        }
+        Binding::Array(_) | Binding::Nothing => no_slot(binding),
     }
+}
+
+/// Whether it blends the four nearest texels of the largest level and repeats those at the edge.
+fn is_plain(sampler: &SamplerBinding) -> bool {
+    let clamped = sampler.address[..2] == [AddressMode::ClampToEdge; 2];
+    clamped && sampler.mag_filter == Filter::Linear && sampler.lod[0] <= 0.0
 }
 
 fn buffer_slot(buffer: &BufferBinding, tail: Tail, binding: &Binding) -> Slot {

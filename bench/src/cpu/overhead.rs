@@ -1,34 +1,19 @@
-//! The CPU device: overheads, copies and the blur, beside what a person would write.
+//! What dispatches and copies cost beside the work itself.
 
+use super::raw::spin_until;
 use crate::measure::{medians, per, ratio};
 use lockgate::cpu::{CpuBackend, CpuDescriptor};
 use lockgate::*;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-const SIDE: usize = 1024;
-
 const KERNELS: &str = "
-@group(0) @binding(0) var<storage, read> source: array<vec4f>;
-@group(0) @binding(1) var<storage, read_write> blurred: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> words: array<u32>;
 
-const SIDE = 1024i;
-
-fn tap(x: i32, y: i32) -> vec4f { return source[y * SIDE + clamp(x, 0, SIDE - 1)]; }
-
-@compute @workgroup_size(64) fn blur(@builtin(global_invocation_id) id: vec3u) {
-    let at = vec2i(id.xy);
-    var weights = array<f32, 5>(0.2270270270, 0.1945945946, 0.1216216216, 0.0540540541, 0.0162162162);
-    var sum = tap(at.x, at.y) * weights[0];
-    for (var i = 1; i < 5; i++) {
-        sum += (tap(at.x - i, at.y) + tap(at.x + i, at.y)) * weights[i];
-    }
-    blurred[at.y * SIDE + at.x] = sum;
-}
 @compute @workgroup_size(64) fn step(@builtin(global_invocation_id) id: vec3u) {
     words[id.x] = words[id.x] * 3u + 1u;
 }
+@compute @workgroup_size(1) fn count() { words[0] += 1u; }
 @compute @workgroup_size(64) fn nothing() {}
 ";
 
@@ -78,6 +63,66 @@ impl Bench {
         times[times.len() / 2].as_nanos() as f64 / 1000.0
     }
 
+    /// Microseconds from the call of commit until a word that a kernel writes is seen by the host, which does nothing but
+    /// look: the median.
+    fn first_instruction(&self, rounds: usize) -> f64 {
+        let pipeline = self.device.new_compute_pipeline(&self.library, "count").unwrap();
+        let words = self.buffer(256, false);
+        let table = self.device.new_argument_table();
+        table.set_buffer("words", &words);
+        let mut commands = self.device.new_command_buffer("");
+        let mut times: Vec<Duration> = Vec::new();
+        for round in 1..=rounds as u32 * 100 {
+            commands.begin(&self.allocator);
+            let mut encoder = commands.compute_command_encoder("");
+            encoder.set_compute_pipeline(&pipeline);
+            encoder.set_argument_table(&table);
+            encoder.dispatch_threads([1, 1, 1]);
+            encoder.end_encoding();
+            commands.end().unwrap();
+            let begin = Instant::now();
+            let commit = self.queue.commit(&[&commands]).unwrap();
+            spin_until(&words, round);
+            times.push(begin.elapsed());
+            commit.wait_until_completed().unwrap();
+            self.allocator.reset().unwrap();
+        }
+        times.sort_unstable();
+        times[times.len() / 2].as_nanos() as f64 / 1000.0
+    }
+
+    /// Nanoseconds a dispatch of many that are independent, recorded before: of the whole, and of the call of commit.
+    fn independent(&self, rounds: usize) -> [f64; 2] {
+        const COUNT: u64 = 10_000;
+        let words = self.buffer(256 * COUNT as usize, false);
+        let step = self.device.new_compute_pipeline(&self.library, "step").unwrap();
+        let table = self.device.new_argument_table();
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..rounds {
+            let mut commands = self.device.new_command_buffer("");
+            commands.begin(&self.allocator);
+            let mut encoder = commands.compute_command_encoder("");
+            encoder.set_compute_pipeline(&step);
+            for at in 0..COUNT {
+                table.set_buffer_range("words", &words, 256 * at..256 * (at + 1));
+                encoder.set_argument_table(&table);
+                encoder.dispatch_threads([64, 1, 1]);
+            }
+            encoder.end_encoding();
+            commands.end().unwrap();
+            let begin = Instant::now();
+            let commit = self.queue.commit(&[&commands]).unwrap();
+            times[1].push(begin.elapsed());
+            commit.wait_until_completed().unwrap();
+            times[0].push(begin.elapsed());
+            self.allocator.reset().unwrap();
+        }
+        times.map(|mut times| {
+            times.sort_unstable();
+            per(times[times.len() / 2], COUNT)
+        })
+    }
+
     fn buffer(&self, size: usize, tracked: bool) -> Buffer {
         let hazard_tracking_mode =
             if tracked { HazardTrackingMode::Tracked } else { HazardTrackingMode::Untracked };
@@ -90,7 +135,6 @@ pub fn run(quick: bool) {
     let rounds = if quick { 5 } else { 31 };
     overheads(rounds);
     copies(rounds);
-    blur(rounds);
 }
 
 fn overheads(rounds: usize) {
@@ -120,6 +164,16 @@ fn overheads(rounds: usize) {
         "| 10,000 dependent (tracked) dispatches in one command buffer, for each | {:.3} |",
         per(chain, 10_000) / 1000.0
     );
+    println!(
+        "| commit to the first instruction of a dispatch, on a warm queue | {:.2} |",
+        bench.first_instruction(rounds)
+    );
+    let [whole, commit] = bench.independent(rounds);
+    println!(
+        "| 10,000 independent untracked dispatches of 64 in one command buffer, for each | {:.3} |",
+        whole / 1000.0
+    );
+    println!("| of that, the call of commit | {:.3} |", commit / 1000.0);
 }
 
 fn copies(rounds: usize) {
@@ -136,68 +190,4 @@ fn copies(rounds: usize) {
     println!("\n| copy of 64 MiB | ms | times memcpy |");
     println!("|---|---|---|");
     println!("| copy_buffer | {:.2} | {:.2} |", device.as_secs_f64() * 1e3, ratio(device, memcpy));
-}
-
-/// The blur as a person would write it, rows shared among threads.
-fn blur_by_hand(source: &[[f32; 4]], target: &mut [[f32; 4]], threads: usize) {
-    const WEIGHTS: [f32; 5] = [0.227_027_03, 0.194_594_59, 0.121_621_62, 0.054_054_054, 0.016_216_216];
-    let rows = SIDE.div_ceil(threads);
-    std::thread::scope(|scope| {
-        for (part, target) in target.chunks_mut(rows * SIDE).enumerate() {
-            scope.spawn(move || {
-                for (row, target) in target.chunks_mut(SIDE).enumerate() {
-                    let source = &source[(part * rows + row) * SIDE..][..SIDE];
-                    for (x, out) in target.iter_mut().enumerate() {
-                        let mut sum = source[x].map(|v| v * WEIGHTS[0]);
-                        for (i, weight) in WEIGHTS.iter().enumerate().skip(1) {
-                            let left = source[x.saturating_sub(i)];
-                            let right = source[(x + i).min(SIDE - 1)];
-                            (0..4).for_each(|c| sum[c] += (left[c] + right[c]) * weight);
-                        }
-                        *out = sum;
-                    }
-                }
-            });
-        }
-    });
-}
-
-fn blur(rounds: usize) {
-    println!("\n| blur, 9 taps, 1024 x 1024 vec4<f32> | ms | times Rust by hand |");
-    println!("|---|---|---|");
-    let pixels: Vec<[f32; 4]> =
-        (0..SIDE * SIDE).map(|i| [i % 251, i % 7, i % 31, 1].map(|v| v as f32 / 251.0)).collect();
-    for threads in [1, 2] {
-        let bench = Bench::new(threads);
-        let (source, target) = (bench.buffer(SIDE * SIDE * 16, false), bench.buffer(SIDE * SIDE * 16, false));
-        let flat: Vec<f32> = pixels.iter().flatten().copied().collect();
-        source.write(0, &flat).unwrap();
-        let pipeline = bench.device.new_compute_pipeline(&bench.library, "blur").unwrap();
-        let table = bench.device.new_argument_table();
-        table.set_buffer("source", &source);
-        table.set_buffer("blurred", &target);
-        let mut by_hand = vec![[0.0; 4]; SIDE * SIDE];
-        let [device, hand] = medians(
-            rounds,
-            [
-                &mut || {
-                    bench.run(|encoder| {
-                        encoder.set_compute_pipeline(&pipeline);
-                        encoder.set_argument_table(&table);
-                        encoder.dispatch_threads([SIDE as u32, SIDE as u32, 1]);
-                    });
-                },
-                &mut || blur_by_hand(black_box(&pixels), black_box(&mut by_hand), threads),
-            ],
-        );
-        let result = target.read::<f32>(0, SIDE * SIDE * 4).unwrap();
-        let worst =
-            result.iter().zip(by_hand.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(worst < 1e-5, "the two differ by {worst}");
-        println!(
-            "| device, {threads} thread(s) | {:.2} | {:.2} |",
-            device.as_secs_f64() * 1e3,
-            ratio(device, hand)
-        );
-    }
 }
