@@ -172,7 +172,7 @@ impl Filler<'_> {
 
     fn sources(&mut self, sources: &mut Sources) {
         let (own, parts) = sources.sets_mut();
-        self.own(own);
+        own.into_iter().for_each(|own| self.own(own));
         parts.for_each(|behind| self.shared(behind));
     }
 

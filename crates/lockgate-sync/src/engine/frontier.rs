@@ -20,8 +20,8 @@ const PARTS_MAX: usize = 8;
 /// Works that are done when a point is reached, with all that is behind them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sources {
-    /// What is behind them, but for `parts`, which many points are never asked for.
-    sum: Behind,
+    /// What is behind them, but for `parts`: many are never asked for it.
+    sum: Option<Box<Behind>>,
     parts: SmallVec<[Part; 2]>,
     pub(crate) vertices: SmallVec<[VertexId; 4]>,
     /// Vertices that something among `vertices` waits for; the last few only.
@@ -44,30 +44,31 @@ impl Sources {
 
     /// What is behind them.
     pub(crate) fn behind(&mut self) -> &Behind {
+        let sum = self.sum.get_or_insert_default();
         let mut last: Option<Arc<Behind>> = None;
         for part in self.parts.drain(..) {
             if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &part.behind)) {
-                self.sum.union(&part.behind);
+                sum.union(&part.behind);
             }
-            self.sum.executed.insert_run(part.lane, part.start, part.end);
+            sum.executed.insert_run(part.lane, part.start, part.end);
             last = Some(part.behind);
         }
-        &self.sum
+        sum
     }
 
     pub(crate) fn into_behind(mut self) -> Behind {
         self.behind();
-        self.sum
+        self.sum.map_or_else(Behind::default, |sum| *sum)
     }
 
     /// How many intervals are remembered.
     pub(crate) fn fragments(&self) -> usize {
-        self.sum.fragments() + self.parts.len()
+        self.sum.as_ref().map_or(0, |sum| sum.fragments()) + self.parts.len()
     }
 
     /// The sets that it keeps, its own one first.
-    pub(crate) fn sets_mut(&mut self) -> (&mut Behind, impl Iterator<Item = &mut Arc<Behind>>) {
-        (&mut self.sum, self.parts.iter_mut().map(|part| &mut part.behind))
+    pub(crate) fn sets_mut(&mut self) -> (Option<&mut Behind>, impl Iterator<Item = &mut Arc<Behind>>) {
+        (self.sum.as_deref_mut(), self.parts.iter_mut().map(|part| &mut part.behind))
     }
 
     /// Adds a work. `edges`: what it waits for itself; who waits for it waits for that too.
@@ -117,7 +118,9 @@ impl Sources {
         if other.is_empty() {
             return;
         }
-        self.sum.union(&other.sum);
+        if let Some(sum) = &other.sum {
+            self.sum.get_or_insert_default().union(sum);
+        }
         other.parts.iter().for_each(|part| self.push(part.clone()));
         self.drop_waited_for(&other.waited);
         for &vertex in &other.vertices {
@@ -131,13 +134,13 @@ impl Sources {
     /// Adds what a gate holds back, as if a work stood behind it. Only for orders that publish everything: what the
     /// gate publishes is not in the graph then.
     pub(crate) fn union_gate(&mut self, gate: &Gate) {
-        self.sum.union(&gate.behind);
+        self.sum.get_or_insert_default().union(&gate.behind);
         self.vertices.extend(gate.waits.iter().map(|edge| edge.from));
     }
 
     /// The same with what the gate publishes.
     pub(crate) fn union_published_gate(&mut self, gate: &Gate, out: &mut Output) {
-        self.sum.union(&gate.behind);
+        self.sum.get_or_insert_default().union(&gate.behind);
         if gate.waits.iter().all(|edge| edge.publishes == Publishes::Nothing) {
             self.vertices.extend(gate.waits.iter().map(|edge| edge.from));
         } else {
