@@ -99,6 +99,30 @@ fn measure(adapter: &AdapterReport, options: &Options, section: &mut Section) {
         each(&mut all, &workload, section, |measured| check(measured.peer.as_mut(), &expected));
         add(&mut all, &workload, section, software);
     }
+    if !software && (options.workloads.is_empty() || options.workloads.contains('s')) {
+        split(adapter, section);
+    }
+}
+
+/// What an order costs the device that has work beside it: by a barrier, and by an event.
+fn split(adapter: &AdapterReport, section: &mut Section) {
+    const WORKLOAD: &str = "(s) an order with work beside it";
+    let split = match raw::split::Split::new(&adapter.name) {
+        Ok(split) => split,
+        Err(why) => return section.left_out.push(format!("{WORKLOAD}: {why}")),
+    };
+    let scripts = raw::split::scripts();
+    let mut times: Vec<Vec<f64>> = scripts.iter().map(|_| Vec::new()).collect();
+    for round in 0..=section.rounds {
+        for (_, script) in &scripts {
+            let took = split.run(*script);
+            times[*script].extend((round > 0).then_some(took));
+        }
+    }
+    for ((name, _), times) in scripts.iter().zip(&mut times) {
+        times.sort_by(f64::total_cmp);
+        section.add(WORKLOAD, &format!("ash by hand, {name}"), ("device", "ns"), times[times.len() / 2]);
+    }
 }
 
 /// Acts on all; who panics is told and goes on no further, so that the others do.

@@ -5,6 +5,7 @@
 
 mod gpu;
 mod kernels;
+pub mod split;
 
 use super::workload::{Dispatch, Peer, Workload};
 use ash::vk;
