@@ -147,7 +147,8 @@ impl Engine {
         let kind = self.queues[queue].pass.kind;
         let (after, before) =
             if kind == PassKind::Render { along_the_pipeline(after, before) } else { (after, before) };
-        let mut sources = self.queues[queue].pass_sources(after & kind.intrapass_sources(), by, &mut self.out);
+        let mut sources =
+            self.queues[queue].pass_sources(after & kind.intrapass_sources(), by, &mut self.out);
         self.queues[queue].gate_pass(before & kind.stages(), &mut sources, &publish, by, &mut self.out);
     }
 

@@ -89,14 +89,13 @@ fn exhausted_memory_is_an_error_that_names_the_resource() {
     let descriptor =
         VulkanDescriptor { fault: Some(Fault::OutOfMemory { allocations: 8 }), ..Default::default() };
     on_drivers(&descriptor, |_, device| {
-        let one = |label: &str| {
-            device.new_buffer(&BufferDescriptor { size: 4096, label: label.into(), ..Default::default() })
-        };
+        let one =
+            |label: &str| device.new_buffer(&BufferDescriptor { size: 4096, label, ..Default::default() });
         let made: Vec<Result<Buffer>> = (0..12).map(|at| one(&format!("buffer {at}"))).collect();
         let why = made[11].as_ref().unwrap_err();
         assert_eq!(why.kind(), ErrorKind::OutOfMemory, "{why}");
         assert!(why.to_string().contains("buffer 11"), "{why}");
-        let heap = HeapDescriptor { size: 1 << 16, label: "scratch".into(), ..Default::default() };
+        let heap = HeapDescriptor { size: 1 << 16, label: "scratch", ..Default::default() };
         let why = device.new_heap(&heap).unwrap_err();
         assert!(why.kind() == ErrorKind::OutOfMemory && why.to_string().contains("scratch"), "{why}");
         // What was made before still works.
