@@ -232,11 +232,6 @@ impl Recording {
         fresh: &[ImageId],
         context: &Context<'_>,
     ) {
-        let memory = [vk::MemoryBarrier2::default()
-            .src_stage_mask(stages(after))
-            .src_access_mask(writes(after))
-            .dst_stage_mask(stages(before))
-            .dst_access_mask(accesses(before))];
         let image = |id: &ImageId| {
             let texture = context.images.get(id)?;
             Some(
@@ -249,33 +244,27 @@ impl Recording {
             )
         };
         let images: Vec<_> = fresh.iter().filter_map(image).collect();
-        let memory = if after == HardwareStages::default() { &[] } else { memory.as_slice() };
-        let barrier = vk::DependencyInfo::default().memory_barriers(memory).image_memory_barriers(&images);
-        // SAFETY: it is being recorded; the images are alive until the batch is done.
-        unsafe { self.gpu.raw.cmd_pipeline_barrier2(self.raw, &barrier) };
+        let memory = (after != HardwareStages::default())
+            .then(|| behind(after).dst_stage_mask(stages(before)).dst_access_mask(accesses(before)));
+        self.wait(memory.as_slice(), &images);
     }
 
     /// A barrier inside of a command.
     pub(crate) fn inner_barrier(&self, after: HardwareStages, before: HardwareStages) {
-        let memory = [vk::MemoryBarrier2::default()
-            .src_stage_mask(stages(after))
-            .src_access_mask(writes(after))
-            .dst_stage_mask(stages(before))
-            .dst_access_mask(accesses(before))];
-        let barrier = vk::DependencyInfo::default().memory_barriers(&memory);
-        // SAFETY: it is being recorded.
-        unsafe { self.gpu.raw.cmd_pipeline_barrier2(self.raw, &barrier) };
+        self.wait(&[behind(after).dst_stage_mask(stages(before)).dst_access_mask(accesses(before))], &[]);
     }
 
     /// What the batch wrote can be read by the host once the timeline says so.
     fn publish_to_host(&self, written: HardwareStages) {
-        let memory = [vk::MemoryBarrier2::default()
-            .src_stage_mask(stages(written))
-            .src_access_mask(writes(written))
+        let host = behind(written)
             .dst_stage_mask(vk::PipelineStageFlags2::HOST)
-            .dst_access_mask(vk::AccessFlags2::HOST_READ)];
-        let barrier = vk::DependencyInfo::default().memory_barriers(&memory);
-        // SAFETY: it is being recorded.
+            .dst_access_mask(vk::AccessFlags2::HOST_READ);
+        self.wait(&[host], &[]);
+    }
+
+    fn wait(&self, memory: &[vk::MemoryBarrier2<'_>], images: &[vk::ImageMemoryBarrier2<'_>]) {
+        let barrier = vk::DependencyInfo::default().memory_barriers(memory).image_memory_barriers(images);
+        // SAFETY: it is being recorded; the images are alive until the batch is done.
         unsafe { self.gpu.raw.cmd_pipeline_barrier2(self.raw, &barrier) };
     }
 }
@@ -285,6 +274,11 @@ impl Drop for Recording {
         // SAFETY: a recording is dropped when its batch is done or the device is lost, so nothing uses the pool.
         unsafe { self.gpu.raw.destroy_command_pool(self.pool, None) };
     }
+}
+
+/// The earlier side of a barrier.
+fn behind(after: HardwareStages) -> vk::MemoryBarrier2<'static> {
+    vk::MemoryBarrier2::default().src_stage_mask(stages(after)).src_access_mask(writes(after))
 }
 
 fn stages(of: HardwareStages) -> vk::PipelineStageFlags2 {
