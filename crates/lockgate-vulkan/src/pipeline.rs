@@ -171,12 +171,11 @@ impl Pipeline {
 
     /// Whether elements that are missing can be told to the driver.
     pub(crate) fn can_bind(&self, list: &[Binding]) -> Result<()> {
-        let slots = self.shader.slots.iter().flat_map(|slot| std::iter::repeat_n(slot, slot.count as usize));
         let sampler = |slot: &Slot| slot.kind == vk::DescriptorType::SAMPLER;
         let null = self.gpu.extras.null_descriptor;
         let missing =
             |(slot, binding): &(&Slot, &Binding)| **binding == Binding::Nothing && (sampler(slot) || !null);
-        let Some((slot, _)) = slots.zip(list).find(missing) else { return Ok(()) };
+        let Some((slot, _)) = self.slots().zip(list).find(missing) else { return Ok(()) };
         let (group, binding) = (slot.group, slot.binding);
         let message = format!(
             "kernel `{}`: the array at @group({group}) @binding({binding}) has elements that are not bound, which takes the \
