@@ -3,6 +3,8 @@
 
 #![no_main]
 
+#[path = "../../crates/lockgate-cpu/tests/kernel/case.rs"]
+mod case;
 #[path = "../../crates/lockgate-cpu/tests/kernel/generate.rs"]
 mod generate;
 #[path = "../../crates/lockgate-cpu/tests/kernel/generated.rs"]

@@ -238,7 +238,7 @@ fn features(
         int64: yes(core.shader_int64),
         float64: yes(core.shader_float64),
         storage16: yes(v11.storage_buffer16_bit_access) && yes(v11.uniform_and_storage_buffer16_bit_access),
-        atomic_int64: yes(v12.shader_buffer_int64_atomics),
+        atomic_int64: yes(v12.shader_buffer_int64_atomics) && yes(v12.shader_shared_int64_atomics),
         image_atomic_int64: yes(image_atomics.shader_image_int64_atomics),
         atomic_float: yes(atomic_float.shader_buffer_float32_atomics)
             && yes(atomic_float.shader_buffer_float32_atomic_add),

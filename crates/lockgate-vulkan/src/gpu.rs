@@ -212,6 +212,7 @@ fn create(adapter: &Adapter) -> Result<ash::Device> {
         .host_query_reset(true)
         .shader_float16(extras.float16)
         .shader_buffer_int64_atomics(extras.atomic_int64)
+        .shader_shared_int64_atomics(extras.atomic_int64)
         .shader_storage_buffer_array_non_uniform_indexing(extras.non_uniform_indexing)
         .shader_sampled_image_array_non_uniform_indexing(extras.non_uniform_indexing);
     let mut v13 = vk::PhysicalDeviceVulkan13Features::default()

@@ -103,11 +103,25 @@ impl Shader {
                 binding_array: clamp,
             },
             zero_initialize_workgroup_memory: if gpu.extras.zero_initialize { native } else { polyfill },
+            // There are stages of inputs and outputs in other shaders only, and devices for them are fewer.
+            use_storage_input_output_16: false,
             ..spv::Options::default()
         };
+        if let Some(what) = unwritable(module, info) {
+            return Err(format!("{what} is not supported"));
+        }
         let entry_point = self.module.entry_points[self.entry].name.clone();
         let pipeline = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point };
-        spv::write_vec(module, info, &options, Some(&pipeline)).map_err(|error| error.to_string())
+        let words =
+            spv::write_vec(module, info, &options, Some(&pipeline)).map_err(|error| error.to_string())?;
+        // The writer does not ask for all that it declares, and there are drivers that end the process.
+        let allowed = options.capabilities.iter().flatten();
+        let lacks =
+            declared(&words).find(|declared| !allowed.clone().any(|allowed| *allowed as u32 == *declared));
+        match lacks.and_then(spv::Capability::from_u32) {
+            Some(lacks) => Err(format!("the device lacks {lacks:?}")),
+            None => Ok(words),
+        }
     }
 }
 
@@ -217,6 +231,65 @@ fn descriptor(
         (_, TypeInner::AccelerationStructure { .. }) => Err("an acceleration structure"),
         _ => Err("this kind of resource"),
     }
+}
+
+/// A function of 64 bits that SPIR-V does not have. The writer panics or writes what is not valid.
+fn unwritable(module: &Module, info: &ModuleInfo) -> Option<String> {
+    let functions = module.functions.iter().map(|(handle, function)| (function, &info[handle]));
+    let entries = module.entry_points.iter().enumerate();
+    let entries = entries.map(|(at, entry)| (&entry.function, info.get_entry_point(at)));
+    functions.chain(entries).find_map(|(function, info)| {
+        function.expressions.iter().find_map(|(_, expression)| {
+            let naga::Expression::Math { fun, arg, .. } = expression else { return None };
+            let wide = info[*arg].ty.inner_with(&module.types).scalar_width() == Some(8);
+            (wide && is_narrow(*fun)).then(|| format!("{fun:?} of 64 bits"))
+        })
+    })
+}
+
+/// Whether SPIR-V has it for 32 bits at most.
+fn is_narrow(fun: naga::MathFunction) -> bool {
+    use naga::MathFunction as F;
+    let floats = [
+        F::Cos,
+        F::Cosh,
+        F::Sin,
+        F::Sinh,
+        F::Tan,
+        F::Tanh,
+        F::Acos,
+        F::Asin,
+        F::Atan,
+        F::Atan2,
+        F::Asinh,
+        F::Acosh,
+        F::Atanh,
+        F::Exp,
+        F::Exp2,
+        F::Log,
+        F::Log2,
+        F::Pow,
+        F::Radians,
+        F::Degrees,
+    ];
+    let bits = [
+        F::CountOneBits,
+        F::CountLeadingZeros,
+        F::CountTrailingZeros,
+        F::FirstLeadingBit,
+        F::FirstTrailingBit,
+        F::ReverseBits,
+        F::ExtractBits,
+        F::InsertBits,
+    ];
+    floats.contains(&fun) || bits.contains(&fun)
+}
+
+/// The capabilities that SPIR-V asks for, which stand behind a header of five words.
+fn declared(words: &[u32]) -> impl Iterator<Item = u32> {
+    const OP_CAPABILITY: u32 = 2 << 16 | 17;
+    let (pairs, _) = words[5..].as_chunks::<2>();
+    pairs.iter().take_while(|pair| pair[0] == OP_CAPABILITY).map(|pair| pair[1])
 }
 
 /// What SPIR-V may ask of the device.

@@ -195,7 +195,7 @@ pub(super) fn negate(num: Num, a: u64) -> u64 {
     }
 }
 
-/// The value of `from` as a value of `to`. Floats saturate, NaN becomes zero, integers are cut.
+/// The value of `from` as a value of `to`. Floats saturate at what both types have, NaN becomes zero, integers are cut.
 pub(super) fn convert(from: Num, to: Num, a: u64) -> u64 {
     match (from, to) {
         (Num::Bool, _) if to.is_float() => to.pack_float((a & 1) as f64),
@@ -205,7 +205,10 @@ pub(super) fn convert(from: Num, to: Num, a: u64) -> u64 {
             to.pack_float(from.float(a))
         }
         (Num::F64, Num::F64) => a,
-        _ if from.is_float() => to.pack_int(saturate(to, from.float(a))),
+        _ if from.is_float() => {
+            let (low, high) = limits(from, to);
+            to.pack_int((from.float(a) as i128).clamp(low, high))
+        }
         (_, Num::F16 | Num::F32) => int_to_float(to, from.int(a)),
         (_, Num::F64) => (from.int(a) as f64).to_bits(),
         _ => to.pack_int(from.int(a)),
@@ -220,9 +223,17 @@ fn int_to_float(to: Num, value: i128) -> u64 {
     }
 }
 
-fn saturate(to: Num, value: f64) -> i128 {
+/// What a float of type `from` becomes at least and at most in `to`: WGSL takes the closest integer that both have.
+pub(super) fn limits(from: Num, to: Num) -> (i128, i128) {
     let (low, high) = to.bounds();
-    (value as i128).clamp(low, high)
+    let digits = match from {
+        Num::F16 => 11,
+        Num::F32 => 24,
+        _ => 53,
+    };
+    let spare = (i128::BITS - high.leading_zeros()).saturating_sub(digits);
+    let most = if from == Num::F16 { 65504 } else { i128::MAX };
+    (low.max(-most), (high >> spare << spare).min(most))
 }
 
 /// A function of WGSL that works on each component alone. `None` if `fun` is not one.
@@ -432,7 +443,11 @@ mod tests {
     #[test]
     fn conversions_saturate() {
         let bits = |v: f32| u64::from(v.to_bits());
-        assert_eq!(convert(Num::F32, Num::I32, bits(3e9)), 0x7FFF_FFFF);
+        assert_eq!(convert(Num::F32, Num::I32, bits(3e9)), 0x7FFF_FF80);
+        assert_eq!(convert(Num::F32, Num::U32, bits(1e20)), 0xFFFF_FF00);
+        assert_eq!(convert(Num::F64, Num::I32, 3e9f64.to_bits()), 0x7FFF_FFFF);
+        assert_eq!(limits(Num::F16, Num::I16), (-32768, 32752));
+        assert_eq!(limits(Num::F32, Num::U16), (0, 65535));
         assert_eq!(convert(Num::F32, Num::U32, bits(-1.0)), 0);
         assert_eq!(convert(Num::F32, Num::U32, bits(f32::NAN)), 0);
         assert_eq!(convert(Num::I32, Num::F32, 0xFFFF_FFFF), bits(-1.0));

@@ -29,6 +29,17 @@ impl Choices<'_> {
 /// The kernel that some bytes stand for. Bindings of group 0: `data` (u32), `vectors` (vec4<f32>), `words` (vec4<u32>),
 /// `numbers` (i32), `bins` (atomic u32).
 pub(crate) fn kernel(bytes: &[u8]) -> String {
+    generate(bytes, false)
+}
+
+/// The same with what devices may do in one way only: every index is in range where `data` and `pixels` have 64 elements and
+/// the others those that are written, numbers have 32 bits, and floats are as exact as they come.
+#[allow(dead_code, reason = "for those who compare devices")]
+pub(crate) fn portable_kernel(bytes: &[u8]) -> String {
+    generate(bytes, true)
+}
+
+fn generate(bytes: &[u8], portable: bool) -> String {
     let mut generator = Generator {
         choices: Choices { bytes },
         text: String::new(),
@@ -36,6 +47,7 @@ pub(crate) fn kernel(bytes: &[u8]) -> String {
         depth: 0,
         whole: false,
         extra: 0,
+        portable,
     };
     generator.kernel();
     if generator.extra == HALVES { format!("enable f16;{}", generator.text) } else { generator.text }
@@ -75,6 +87,7 @@ struct Generator<'a> {
     /// Vectors of floats are never taken apart: machine code keeps those another way.
     whole: bool,
     extra: u32,
+    portable: bool,
 }
 
 impl Generator<'_> {
@@ -84,10 +97,25 @@ impl Generator<'_> {
         self.text.push('\n');
     }
 
+    /// An index of an array of so many elements.
+    fn index(&mut self, depth: u32, count: u32) -> String {
+        let index = self.unsigned(depth);
+        if self.portable { format!("({index}) % {count}u") } else { index }
+    }
+
+    /// A float, or four, that every device computes with exactly, as long as it is.
+    fn bounded(&self, is_vector: bool, value: String) -> String {
+        match (self.portable, is_vector) {
+            (false, _) => value,
+            (true, false) => format!("floor(clamp({value}, -64.0, 64.0))"),
+            (true, true) => format!("floor(clamp({value}, vec4(-64.0), vec4(64.0)))"),
+        }
+    }
+
     fn kernel(&mut self) {
         self.text.push_str(HEAD);
         self.whole = self.choices.pick(2) == 0;
-        self.extra = self.choices.pick(8);
+        self.extra = self.choices.pick(if self.portable { 1 } else { 8 });
         if self.extra == HALVES {
             self.line("var h = f16(f); var hs = array<f16, 3>(h, 0.5h, -2.0h);");
         }
@@ -109,7 +137,13 @@ impl Generator<'_> {
         );
         self.line(&format!(
             "vectors[i + 96u] = {};",
-            if self.whole { "v + p * g" } else { "vec4(f, g, v.w, p.x)" }
+            if self.portable {
+                "v - p"
+            } else if self.whole {
+                "v + p * g"
+            } else {
+                "vec4(f, g, v.w, p.x)"
+            }
         ));
         self.text.push_str("}\n");
     }
@@ -117,9 +151,10 @@ impl Generator<'_> {
     /// Passes values on through the workgroup's memory.
     fn exchange(&mut self) {
         let (word, vector) = (self.unsigned(2), self.vector(2));
+        let vector = self.bounded(true, vector);
         self.line(&format!("shared_words[lane] = {word}; shared_vectors[lane] = {vector};"));
         self.line("workgroupBarrier();");
-        let (a, b) = (self.unsigned(2), self.unsigned(1));
+        let (a, b) = (self.index(2, 16), self.unsigned(1));
         self.line(&format!("w = shared_words[{a}]; p = shared_vectors[({b}) % 16u];"));
         self.line("workgroupBarrier();");
     }
@@ -143,7 +178,7 @@ impl Generator<'_> {
             5 => self.assign("p", Self::vector),
             6 => self.assign("q", Self::words),
             7 => {
-                let (index, value) = (self.unsigned(1), self.unsigned(2));
+                let (index, value) = (self.index(1, 5), self.unsigned(2));
                 if self.extra == HALVES && self.choices.pick(2) == 0 {
                     return self.line(&format!("h = h * 0.5h + f16({value} & 63u); hs[{index}] = -h;"));
                 }
@@ -157,7 +192,11 @@ impl Generator<'_> {
             8 if self.whole => self.assign("g", Self::float),
             8 => {
                 let (part, value) = (self.choices.one_of(&["x", "y", "w"]), self.float(2));
-                self.line(&format!("{}.{part} = {value};", if value.len() % 2 == 0 { "v" } else { "p" }));
+                let value = self.bounded(false, value);
+                self.line(&format!(
+                    "{}.{part} = {value};",
+                    if value.len().is_multiple_of(2) { "v" } else { "p" }
+                ));
             }
             9 | 10 => {
                 let condition = self.boolean(2);
@@ -173,7 +212,10 @@ impl Generator<'_> {
     }
 
     fn assign(&mut self, name: &str, value: fn(&mut Self, u32) -> String) {
-        let value = value(self, 3);
+        let mut value = value(self, 3);
+        if matches!(name, "f" | "g" | "v" | "p") {
+            value = self.bounded(matches!(name, "v" | "p"), value);
+        }
         self.line(&format!("{name} = {value};"));
     }
 
@@ -257,10 +299,10 @@ impl Generator<'_> {
                 let op = self.choices.one_of(&["<<", ">>"]);
                 write!(text, "({} {op} ({} & 31u))", self.unsigned(depth), self.unsigned(depth))
             }
-            4 => write!(text, "data[{}]", self.unsigned(depth)),
+            4 => write!(text, "data[{}]", self.index(depth, 64)),
             5 => write!(text, "data[u32(clamp(i32({leaf}) + {}, 0, 20))]", self.choices.pick(16)),
             6 => write!(text, "u32({})", self.signed(depth)),
-            7 => write!(text, "list[{}]", self.unsigned(depth)),
+            7 => write!(text, "list[{}]", self.index(depth, 5)),
             8 => {
                 let fun = self.choices.one_of(&["countOneBits", "firstLeadingBit", "reverseBits"]);
                 write!(text, "{fun}({})", self.unsigned(depth))
@@ -293,42 +335,53 @@ impl Generator<'_> {
         }
     }
 
+    fn float_operator(&mut self) -> &'static str {
+        self.choices.one_of(if self.portable { &["+", "-", "*"] } else { &["+", "-", "*", "/"] })
+    }
+
+    /// How deep the operands of an operation with floats may be; sums of products could be fused.
+    fn float_depth(&self, depth: u32) -> Option<u32> {
+        let depth = depth.checked_sub(1)?;
+        Some(if self.portable { 0 } else { depth })
+    }
+
     fn float(&mut self, depth: u32) -> String {
         let leaf = self.choices.one_of(if self.whole { &["f", "g"] } else { &["f", "g", "v.x", "p.z"] });
-        let Some(depth) = depth.checked_sub(1) else { return leaf.into() };
+        let Some(depth) = self.float_depth(depth) else { return leaf.into() };
         match self.choices.pick(if self.whole { 6 } else { 7 }) {
             0 => leaf.into(),
             1 => format!("({leaf} * {}.75)", self.choices.pick(64)),
             2 => {
-                let op = self.choices.one_of(&["+", "-", "*", "/"]);
+                let op = self.float_operator();
                 format!("({} {op} {})", self.float(depth), self.float(depth))
             }
             3 => {
+                let square_root = if self.portable { "abs" } else { "sqrt" };
                 let fun =
-                    self.choices.one_of(&["floor", "abs", "fract", "sqrt", "ceil", "trunc", "saturate"]);
+                    self.choices.one_of(&["floor", "abs", "fract", square_root, "ceil", "trunc", "saturate"]);
                 format!("{fun}({})", self.float(depth))
             }
             4 => format!("f32({})", self.unsigned(depth)),
             5 => format!("f32({})", self.signed(depth)),
-            _ => format!("dot({}, pixels[{}])", self.vector(depth), self.unsigned(depth)),
+            _ => format!("dot({}, pixels[{}])", self.vector(depth), self.index(depth, 64)),
         }
     }
 
     fn vector(&mut self, depth: u32) -> String {
         let leaf = self.choices.one_of(&["v", "p"]);
-        let Some(depth) = depth.checked_sub(1) else { return leaf.into() };
+        let Some(depth) = self.float_depth(depth) else { return leaf.into() };
         match self.choices.pick(if self.whole { 7 } else { 9 }) {
             0 => leaf.into(),
-            1 => format!("pixels[{}]", self.unsigned(depth)),
+            1 => format!("pixels[{}]", self.index(depth, 64)),
             2 => {
-                let op = self.choices.one_of(&["+", "-", "*", "/"]);
+                let op = self.float_operator();
                 format!("({} {op} {})", self.vector(depth), self.vector(depth))
             }
             3 => format!("({} * {})", self.vector(depth), self.float(depth)),
-            4 => {
+            4 if !self.portable => {
                 format!("mix({}, {}, vec4<f32>(0.5, 0.25, 2.0, 1.0))", self.vector(depth), self.vector(depth))
             }
-            5 => {
+            4 | 5 => {
                 let fun = self.choices.one_of(&["min", "max"]);
                 format!("{fun}({}, {})", self.vector(depth), self.vector(depth))
             }

@@ -1,5 +1,5 @@
 //! Buffers between pages that cannot be touched: kernels with wild indices on every engine, and memory of code that is
-//! never writable and executable at once. A byte outside ends the process.
+//! never writable and executable at once; parts of a launch on several threads. A byte outside ends the process.
 
 #![cfg(target_os = "linux")]
 
@@ -212,4 +212,26 @@ fn code_is_never_writable_and_executable() {
         looks
     });
     assert!(looks > 0);
+}
+
+#[test]
+fn ranges_of_workgroups_run_apart() {
+    let source = "
+        @group(0) @binding(0) var<storage, read_write> data: array<u32, 24>;
+        @compute @workgroup_size(4) fn main(@builtin(global_invocation_id) id: vec3<u32>) { data[id.x] += id.x; }";
+    let Ok(kernel) = compile(source, "main", &[], Engine::Auto, Lanes::Four) else { panic!("refused") };
+    let mut memory = harness::Memory::new(&[0; 96]);
+    let bindings: Vec<Binding> = vec![memory.binding()];
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for part in [0..2, 2..3, 3..6] {
+            let (kernel, bindings, stop) = (&kernel, &bindings, &stop);
+            scope.spawn(move || {
+                let launch = Launch { grid: [6, 1, 1], threads: None, bindings, immediates: &[], stop };
+                // SAFETY: the memory outlives the scope, and each part writes its own elements.
+                assert_eq!(unsafe { kernel.run(&launch, part) }, Outcome::Done);
+            });
+        }
+    });
+    assert_eq!(harness::to_u32s(&memory.bytes()), (0..24).collect::<Vec<_>>());
 }

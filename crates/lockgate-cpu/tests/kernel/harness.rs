@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+pub(crate) use crate::case::*;
 use lockgate_cpu::kernel::watch::{Recorder, Space};
 use lockgate_cpu::kernel::{
     Binding, BufferBinding, Engine, Kernel, KernelDescriptor, KernelError, Lanes, Launch, Outcome,
@@ -91,38 +92,6 @@ impl Memory {
     }
 }
 
-pub(crate) fn f32s(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
-    values.into_iter().flat_map(f32::to_le_bytes).collect()
-}
-
-pub(crate) fn u32s(values: impl IntoIterator<Item = u32>) -> Vec<u8> {
-    values.into_iter().flat_map(u32::to_le_bytes).collect()
-}
-
-pub(crate) fn to_u32s(bytes: &[u8]) -> Vec<u32> {
-    bytes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect()
-}
-
-pub(crate) fn to_f32s(bytes: &[u8]) -> Vec<f32> {
-    to_u32s(bytes).into_iter().map(f32::from_bits).collect()
-}
-
-/// A simple generator of numbers, the same in every run.
-pub(crate) struct Numbers(pub(crate) u64);
-
-impl Numbers {
-    pub(crate) fn next(&mut self) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 32) as u32
-    }
-
-    pub(crate) fn unit(&mut self) -> f32 {
-        self.next() as f32 / u32::MAX as f32
-    }
-}
-
 /// Compiles one entry point of some WGSL.
 pub(crate) fn compile(
     source: &str,
@@ -142,37 +111,7 @@ pub(crate) fn compile(
     Kernel::new(&KernelDescriptor { module: &module, info: &info, entry_point, constants, engine, lanes })
 }
 
-/// A launch that can be repeated on each engine.
-#[derive(Clone)]
-pub(crate) struct Case<'a> {
-    pub(crate) source: &'a str,
-    pub(crate) entry: &'a str,
-    pub(crate) grid: [u32; 3],
-    pub(crate) threads: Option<[u32; 3]>,
-    pub(crate) buffers: Vec<Vec<u8>>,
-    pub(crate) immediates: Vec<u8>,
-    pub(crate) constants: Vec<(String, f64)>,
-    /// Whether invocations race, in a way that all engines settle alike.
-    pub(crate) races: bool,
-    /// Whether machine code can tell a recorder what it does.
-    pub(crate) told: bool,
-}
-
-impl<'a> Case<'a> {
-    pub(crate) fn new(source: &'a str, grid: [u32; 3], buffers: Vec<Vec<u8>>) -> Self {
-        Self {
-            source,
-            entry: "main",
-            grid,
-            threads: None,
-            buffers,
-            immediates: Vec::new(),
-            constants: Vec::new(),
-            races: false,
-            told: true,
-        }
-    }
-
+impl Case<'_> {
     /// What the buffers hold after a run on one engine.
     pub(crate) fn run_on(&self, engine: Engine, lanes: Lanes) -> Vec<Vec<u8>> {
         let kernel = match compile(self.source, self.entry, &self.constants, engine, lanes) {

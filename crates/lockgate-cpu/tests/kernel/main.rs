@@ -3,6 +3,7 @@
 mod algorithms;
 mod bindings;
 mod builtins;
+mod case;
 mod generate;
 mod generated;
 mod guard;

@@ -228,28 +228,3 @@ fn workgroups_of_any_size_with_barriers_and_missing_invocations() {
         assert_ne!(case.run(), whole);
     }
 }
-
-#[test]
-fn ranges_of_workgroups_run_apart() {
-    use lockgate_cpu::kernel::{Binding, Engine, Lanes, Launch, Outcome};
-    let source = "
-        @group(0) @binding(0) var<storage, read_write> data: array<u32, 24>;
-        @compute @workgroup_size(4) fn main(@builtin(global_invocation_id) id: vec3<u32>) { data[id.x] += id.x; }";
-    let Ok(kernel) = crate::harness::compile(source, "main", &[], Engine::Auto, Lanes::Four) else {
-        panic!("refused")
-    };
-    let mut memory = crate::harness::Memory::new(&[0; 96]);
-    let bindings: Vec<Binding> = vec![memory.binding()];
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for part in [0..2, 2..3, 3..6] {
-            let (kernel, bindings, stop) = (&kernel, &bindings, &stop);
-            scope.spawn(move || {
-                let launch = Launch { grid: [6, 1, 1], threads: None, bindings, immediates: &[], stop };
-                // SAFETY: the memory outlives the scope, and each part writes its own elements.
-                assert_eq!(unsafe { kernel.run(&launch, part) }, Outcome::Done);
-            });
-        }
-    });
-    assert_eq!(to_u32s(&memory.bytes()), (0..24).collect::<Vec<_>>());
-}

@@ -2,10 +2,16 @@
 
 #![allow(clippy::print_stderr, reason = "it says which devices are tested and which are skipped")]
 
+mod accuracy;
 mod again;
+#[path = "../../../lockgate-cpu/tests/kernel/case.rs"]
+mod case;
 mod commands;
+mod differential;
 mod faults;
+mod harness;
 mod kernels;
 mod programs;
 mod scene;
 mod subjects;
+mod textures;

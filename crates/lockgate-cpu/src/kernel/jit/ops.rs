@@ -10,7 +10,7 @@ use cranelift_codegen::ir::{
 use naga::MathFunction;
 
 use super::{
-    super::number::Num,
+    super::number::{Num, limits},
     code::{Emitter, Val, context, scalar_type, vector_type},
     helpers,
     ir::{Binary, Builtin, Id, Op, Unary},
@@ -346,6 +346,9 @@ impl Emitter<'_, '_> {
         if from.is_float() && to.bytes() == 2 && !to.is_float() {
             return self.saturate_short(from, to, a);
         }
+        if from.is_float() && !to.is_float() && to != Num::Bool {
+            return self.saturate(from, to, a);
+        }
         let (from, to) = (register_num(from), register_num(to));
         let b = self.b.ins();
         match (from, to) {
@@ -365,8 +368,6 @@ impl Emitter<'_, '_> {
             (_, Num::Bool) => b.icmp_imm_s(IntCC::NotEqual, a, 0),
             (Num::F32, Num::F64) => b.fpromote(ty, a),
             (Num::F64, Num::F32) => b.fdemote(ty, a),
-            (Num::F32 | Num::F64, _) if to.is_signed() => b.fcvt_to_sint_sat(ty, a),
-            (Num::F32 | Num::F64, _) => b.fcvt_to_uint_sat(ty, a),
             (_, Num::F32 | Num::F64) if from.is_signed() => b.fcvt_from_sint(ty, a),
             (_, Num::F32 | Num::F64) => b.fcvt_from_uint(ty, a),
             _ if from.bytes() < to.bytes() && from.is_signed() => b.sextend(ty, a),
@@ -376,13 +377,37 @@ impl Emitter<'_, '_> {
         }
     }
 
+    /// A float, or four, as an integer: at most the highest that both types have.
+    fn saturate(&mut self, from: Num, to: Num, a: Value) -> Value {
+        let quad = self.b.func.dfg.value_type(a) == types::F32X4;
+        let ty = if quad { types::I32X4 } else { scalar_type(to) };
+        let mut value = match to.is_signed() {
+            true => self.b.ins().fcvt_to_sint_sat(ty, a),
+            false => self.b.ins().fcvt_to_uint_sat(ty, a),
+        };
+        let ((low, high), (lowest, highest)) = (limits(from, to), to.bounds());
+        let limit = |this: &mut Self, bound: i128| {
+            let bound = this.b.ins().iconst(scalar_type(to), bound as i64);
+            if quad { this.b.ins().splat(ty, bound) } else { bound }
+        };
+        if high < highest {
+            let high = limit(self, high);
+            value = match to.is_signed() {
+                true => self.b.ins().smin(value, high),
+                false => self.b.ins().umin(value, high),
+            };
+        }
+        if low > lowest {
+            let low = limit(self, low);
+            value = self.b.ins().smax(value, low);
+        }
+        value
+    }
+
     /// A float as an integer of 16 bits.
     fn saturate_short(&mut self, from: Num, to: Num, a: Value) -> Value {
-        let (wide, low, high) = match to {
-            Num::I16 => (Num::I32, i64::from(i16::MIN), i64::from(i16::MAX)),
-            _ => (Num::I32, 0, i64::from(u16::MAX)),
-        };
-        let value = self.convert(from, wide, a);
+        let (low, high) = limits(from, to);
+        let value = self.convert(from, Num::I32, a);
         let (low, high) = (self.int(low as u32), self.int(high as u32));
         let value = self.b.ins().smax(value, low);
         self.b.ins().smin(value, high)
@@ -523,6 +548,9 @@ impl Emitter<'_, '_> {
             });
             return self.gather_lanes(to, lanes);
         }
+        if from.is_float() && matches!(to, Num::I32 | Num::U32) {
+            return self.saturate(from, to, a);
+        }
         let (from, to) = (register_num(from), register_num(to));
         let zero = |this: &mut Self, num: Num| {
             let zero = this.constant(num, 0);
@@ -546,8 +574,6 @@ impl Emitter<'_, '_> {
                 let zero = zero(self, from);
                 self.b.ins().icmp(IntCC::NotEqual, a, zero)
             }
-            (Num::F32, Num::I32) => self.b.ins().fcvt_to_sint_sat(types::I32X4, a),
-            (Num::F32, Num::U32) => self.b.ins().fcvt_to_uint_sat(types::I32X4, a),
             (Num::I32, Num::F32) => self.b.ins().fcvt_from_sint(types::F32X4, a),
             (Num::U32, Num::F32) => self.b.ins().fcvt_from_uint(types::F32X4, a),
             _ => a,
