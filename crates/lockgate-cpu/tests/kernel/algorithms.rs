@@ -199,7 +199,8 @@ fn blur_of_vectors() {
     let mut numbers = Numbers(23);
     let pixels: Vec<f32> = (0..width * height * 4).map(|_| numbers.unit()).collect();
     let buffers = vec![f32s(pixels.clone()), vec![0; pixels.len() * 4], u32s([width as u32, height as u32])];
-    let got = to_f32s(&Case::new(BLUR, [2, height as u32, 1], buffers).run()[1]);
+    let case = Case::new(BLUR, [2, height as u32, 1], buffers);
+    let got = to_f32s(&Case { accuracy: Accuracy::Relative(1e-6), ..case }.run()[1]);
     let weights = [0.227027f32, 0.1945946, 0.1216216, 0.054054, 0.016216];
     for (i, got) in got.iter().enumerate() {
         let (channel, x, y) = (i % 4, (i / 4 % width) as i32, i / 4 / width);

@@ -44,6 +44,8 @@ pub(crate) enum Accuracy<'a> {
     Zeros(usize),
     /// All results are `f32`, apart by no more than this part of the greater of the expected value and one.
     Relative(f32),
+    /// The same of half floats.
+    Halves(f32),
     /// Equal parts of the last buffer are values of expressions, one for each pair in the first, of a type; each operation
     /// has the accuracy that WGSL gives it.
     Expressions { ty: &'a str, expressions: &'a [&'a str] },
