@@ -1,28 +1,11 @@
 //! The CPU device through the runtime: what runs, in which order, and what happens when things go wrong.
 
+mod scene;
+
 use lockgate_cpu::{CpuBackend, CpuDescriptor, Order};
 use lockgate_runtime::*;
+use scene::Scene;
 use std::time::Duration;
-
-const KERNELS: &str = "
-@group(0) @binding(0) var<storage, read_write> data: array<u32>;
-@group(0) @binding(1) var<storage, read> input: array<u32>;
-var<immediate> factor: u32;
-
-@compute @workgroup_size(64) fn double(@builtin(global_invocation_id) id: vec3u) {
-    if id.x < arrayLength(&data) { data[id.x] *= 2u; }
-}
-@compute @workgroup_size(64) fn scale(@builtin(global_invocation_id) id: vec3u) {
-    if id.x < arrayLength(&data) { data[id.x] = input[id.x] * factor; }
-}
-@compute @workgroup_size(64) fn mul_add(@builtin(global_invocation_id) id: vec3u) {
-    if id.x < arrayLength(&data) { data[id.x] = data[id.x] * 3u + factor; }
-}
-@compute @workgroup_size(1) fn forever() {
-    loop { data[0] += 1u; if data[0] == 0xffffffffu && data[1] == 7u { break; } }
-}
-@compute @workgroup_size(1) fn once(@builtin(workgroup_id) id: vec3u) { data[id.x + 4u * id.y] += 1u; }
-";
 
 fn open(order: Order) -> Device {
     open_with(CpuDescriptor { order, ..Default::default() }, DeviceDescriptor::default())
@@ -32,59 +15,9 @@ fn open_with(cpu: CpuDescriptor, descriptor: DeviceDescriptor) -> Device {
     Device::new(Box::new(CpuBackend::new(&cpu).unwrap()), descriptor)
 }
 
-struct Scene {
-    device: Device,
-    queue: CommandQueue,
-    allocator: CommandAllocator,
-    library: Library,
-}
-
-impl Scene {
-    fn new(device: Device) -> Scene {
-        let queue = device.new_command_queue(&Default::default()).unwrap();
-        let allocator = device.new_command_allocator("test");
-        let library = device.new_library(KERNELS).unwrap();
-        Scene { device, queue, allocator, library }
-    }
-
-    fn pipeline(&self, name: &str) -> ComputePipeline {
-        self.device.new_compute_pipeline(&self.library, name).unwrap()
-    }
-
-    fn buffer(&self, words: &[u32], mode: HazardTrackingMode) -> Buffer {
-        let descriptor = BufferDescriptor {
-            size: words.len() as u64 * 4,
-            hazard_tracking_mode: mode,
-            ..Default::default()
-        };
-        let buffer = self.device.new_buffer(&descriptor).unwrap();
-        buffer.write(0, words).unwrap();
-        buffer
-    }
-
-    fn record(&self, label: &str, record: impl FnOnce(&mut CommandBuffer)) -> Result<CommandBuffer> {
-        let mut commands = self.device.new_command_buffer(label);
-        commands.begin(&self.allocator);
-        record(&mut commands);
-        commands.end()?;
-        Ok(commands)
-    }
-
-    fn run(&self, record: impl FnOnce(&mut CommandBuffer)) -> Result<CommitFeedback> {
-        let commands = self.record("run", record)?;
-        self.queue.commit(&[&commands])?.wait_until_completed()
-    }
-
-    fn table(&self, data: &Buffer) -> ArgumentTable {
-        let table = self.device.new_argument_table();
-        table.set_buffer("data", data);
-        table
-    }
-}
-
 #[test]
 fn untracked_work_runs_backwards_where_nothing_orders_it() {
-    let scene = Scene::new(open(Order::Reverse));
+    let scene = Scene::new(&open(Order::Reverse));
     let (a, b) = (
         scene.buffer(&[7; 64], HazardTrackingMode::Untracked),
         scene.buffer(&[1; 64], HazardTrackingMode::Untracked),
@@ -118,7 +51,7 @@ fn untracked_work_runs_backwards_where_nothing_orders_it() {
 #[test]
 fn a_given_order_is_replayed() {
     let run = |order: Vec<u64>| {
-        let scene = Scene::new(open(Order::Given(order)));
+        let scene = Scene::new(&open(Order::Given(order)));
         let data = scene.buffer(&[1; 4], HazardTrackingMode::Untracked);
         let (pipeline, table) = (scene.pipeline("mul_add"), scene.table(&data));
         scene
@@ -144,7 +77,7 @@ fn a_given_order_is_replayed() {
 #[test]
 fn an_endless_kernel_is_stopped_and_the_device_goes_on() {
     let cpu = CpuDescriptor { time_limit: Duration::from_millis(50), ..Default::default() };
-    let scene = Scene::new(open_with(cpu, DeviceDescriptor::default()));
+    let scene = Scene::new(&open_with(cpu, DeviceDescriptor::default()));
     let data = scene.buffer(&[1; 64], HazardTrackingMode::Tracked);
     let other = scene.buffer(&[1; 64], HazardTrackingMode::Tracked);
     let (forever, double) = (scene.pipeline("forever"), scene.pipeline("double"));
@@ -170,7 +103,7 @@ fn what_waits_for_a_failure_is_not_run() {
         order: Order::Recording,
         ..Default::default()
     };
-    let scene = Scene::new(open_with(cpu, DeviceDescriptor::default()));
+    let scene = Scene::new(&open_with(cpu, DeviceDescriptor::default()));
     let data = scene.buffer(&[1; 64], HazardTrackingMode::Tracked);
     let free = scene.buffer(&[1; 64], HazardTrackingMode::Tracked);
     let (forever, double) = (scene.pipeline("forever"), scene.pipeline("double"));
@@ -196,7 +129,7 @@ fn what_waits_for_a_failure_is_not_run() {
 #[test]
 fn without_its_fence_an_alias_is_overwritten_too_early() {
     let result = |seed: u64, fenced: bool| {
-        let scene = Scene::new(open(Order::Random(seed)));
+        let scene = Scene::new(&open(Order::Random(seed)));
         let descriptor = HeapDescriptor { size: 256, storage: StorageMode::Shared, ..Default::default() };
         let heap = scene.device.new_heap(&descriptor).unwrap();
         let out = scene.buffer(&[0; 8], HazardTrackingMode::Untracked);
@@ -231,7 +164,7 @@ fn without_its_fence_an_alias_is_overwritten_too_early() {
 fn a_failure_before_a_signal_leaves_the_value() {
     let time_limit = Duration::from_millis(50);
     let cpu = CpuDescriptor { time_limit, order: Order::Recording, ..Default::default() };
-    let scene = Scene::new(open_with(cpu, DeviceDescriptor::default()));
+    let scene = Scene::new(&open_with(cpu, DeviceDescriptor::default()));
     let data = scene.buffer(&[1; 64], HazardTrackingMode::Tracked);
     let (forever, table) = (scene.pipeline("forever"), scene.table(&data));
     let commands = scene.record("fails", |commands| {

@@ -3,7 +3,7 @@
 
 use crate::accuracy;
 pub(crate) use crate::case::*;
-use crate::subjects::{Opened, Subject, subjects};
+use crate::subjects::{Opened, Subject, run_pass, subjects};
 use lockgate_cpu::kernel::Engine;
 use lockgate_cpu::{CpuBackend, CpuDescriptor};
 use lockgate_runtime::*;
@@ -123,25 +123,19 @@ impl Case<'_> {
             table.set_buffer(binding.name.as_str(), &buffer);
             buffers.push(buffer);
         }
-        let queue = device.new_command_queue(&Default::default())?;
-        let allocator = device.new_command_allocator("");
-        let mut commands = device.new_command_buffer("");
-        commands.begin(&allocator);
-        let mut encoder = commands.compute_command_encoder("");
-        encoder.set_compute_pipeline(&pipeline);
-        encoder.set_argument_table(&table);
-        encoder.set_immediates(&self.immediates);
-        match self.threads {
-            None => encoder.dispatch_threadgroups(self.grid),
-            Some(threads) => {
-                let size = pipeline.reflection().workgroup_size;
-                let most = |axis: usize| threads[axis].min(self.grid[axis] * size[axis]);
-                encoder.dispatch_threads(std::array::from_fn(most));
+        run_pass(device, |encoder| {
+            encoder.set_compute_pipeline(&pipeline);
+            encoder.set_argument_table(&table);
+            encoder.set_immediates(&self.immediates);
+            match self.threads {
+                None => encoder.dispatch_threadgroups(self.grid),
+                Some(threads) => {
+                    let size = pipeline.reflection().workgroup_size;
+                    let most = |axis: usize| threads[axis].min(self.grid[axis] * size[axis]);
+                    encoder.dispatch_threads(std::array::from_fn(most));
+                }
             }
-        }
-        encoder.end_encoding();
-        commands.end()?;
-        queue.commit(&[&commands])?.wait_until_completed()?;
+        })?;
         buffers.iter().zip(&self.buffers).map(|(buffer, bytes)| buffer.read(0, bytes.len())).collect()
     }
 }

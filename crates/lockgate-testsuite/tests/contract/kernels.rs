@@ -1,6 +1,6 @@
 //! Kernels: every device leaves behind the bytes that the interpreter of the CPU device does.
 
-use crate::subjects::{Subject, subjects};
+use crate::subjects::{Subject, run_pass, subjects};
 use lockgate_cpu::kernel::Engine;
 use lockgate_cpu::{CpuBackend, CpuDescriptor};
 use lockgate_runtime::*;
@@ -174,18 +174,12 @@ fn run(device: &Device, kernel: &Kernel) -> Result<Vec<u32>> {
     let data = device.new_buffer_with_data(&words)?;
     let table = device.new_argument_table();
     table.set_buffer("data", &data);
-    let queue = device.new_command_queue(&Default::default())?;
-    let allocator = device.new_command_allocator("");
-    let mut commands = device.new_command_buffer("");
-    commands.begin(&allocator);
-    let mut encoder = commands.compute_command_encoder("");
-    encoder.set_compute_pipeline(&pipeline);
-    encoder.set_argument_table(&table);
-    encoder.set_immediates(kernel.immediates);
-    encoder.dispatch_threads(kernel.threads);
-    encoder.end_encoding();
-    commands.end()?;
-    queue.commit(&[&commands])?.wait_until_completed()?;
+    run_pass(device, |encoder| {
+        encoder.set_compute_pipeline(&pipeline);
+        encoder.set_argument_table(&table);
+        encoder.set_immediates(kernel.immediates);
+        encoder.dispatch_threads(kernel.threads);
+    })?;
     data.read(0, kernel.words)
 }
 

@@ -12,6 +12,7 @@ mod faults;
 mod harness;
 mod kernels;
 mod programs;
+#[path = "../../../lockgate-cpu/tests/scene/mod.rs"]
 mod scene;
 mod subjects;
 mod textures;

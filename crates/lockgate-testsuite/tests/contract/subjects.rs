@@ -4,7 +4,7 @@
 //! A device that is absent is skipped with a line that says so; where `CI` is set it may not be absent.
 
 use lockgate_cpu::{CpuBackend, CpuDescriptor, Order};
-use lockgate_runtime::{Device, DeviceDescriptor};
+use lockgate_runtime::{CommitFeedback, ComputeCommandEncoder, Device, DeviceDescriptor, Result};
 use lockgate_vulkan::{Validation, ValidationMessages, VulkanBackend, VulkanDescriptor, adapters};
 use std::fmt;
 
@@ -112,6 +112,20 @@ impl Subject {
         let messages = taken(messages.as_ref());
         assert!(messages.is_empty(), "{self}: the validation layer says:\n{}", messages.join("\n"));
     }
+}
+
+/// Runs one pass and waits for it.
+pub(crate) fn run_pass(
+    device: &Device,
+    encode: impl FnOnce(&mut ComputeCommandEncoder<'_>),
+) -> Result<CommitFeedback> {
+    let queue = device.new_command_queue(&Default::default())?;
+    let allocator = device.new_command_allocator("");
+    let mut commands = device.new_command_buffer("");
+    commands.begin(&allocator);
+    encode(&mut commands.compute_command_encoder(""));
+    commands.end()?;
+    queue.commit(&[&commands])?.wait_until_completed()
 }
 
 /// Runs a test on all devices.

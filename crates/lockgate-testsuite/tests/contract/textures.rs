@@ -1,6 +1,7 @@
 //! Texture kernels on every driver: loads, stores and sizes exactly, samples within the bits that filters have.
 
 use crate::harness::{drivers, reference, to_f32s};
+use crate::subjects::run_pass;
 use lockgate_runtime::*;
 
 /// Weights of filters have 8 bits at least, in each of three directions, and normalized colours as many.
@@ -55,17 +56,12 @@ fn texture(device: &Device, descriptor: &TextureDescriptor) -> Result<Texture> {
 
 fn run(device: &Device, source: &str, table: &ArgumentTable, threadgroups: u32) -> Result<()> {
     let pipeline = device.new_compute_pipeline(&device.new_library(source)?, "main")?;
-    let queue = device.new_command_queue(&Default::default())?;
-    let allocator = device.new_command_allocator("");
-    let mut commands = device.new_command_buffer("");
-    commands.begin(&allocator);
-    let mut encoder = commands.compute_command_encoder("");
-    encoder.set_compute_pipeline(&pipeline);
-    encoder.set_argument_table(table);
-    encoder.dispatch_threadgroups([threadgroups, 1, 1]);
-    encoder.end_encoding();
-    commands.end()?;
-    queue.commit(&[&commands])?.wait_until_completed().map(drop)
+    run_pass(device, |encoder| {
+        encoder.set_compute_pipeline(&pipeline);
+        encoder.set_argument_table(table);
+        encoder.dispatch_threadgroups([threadgroups, 1, 1]);
+    })
+    .map(drop)
 }
 
 fn samples(device: &Device, filter: FilterMode, address: AddressMode) -> Result<Vec<f32>> {

@@ -1,4 +1,5 @@
-//! A device with a queue, kernels and buffers of words: what most tests of the suite need.
+//! A device with a queue, kernels and buffers of words: what most tests of the device need, here and in the
+//! suite for all devices.
 
 use lockgate_runtime::*;
 
@@ -15,6 +16,9 @@ var<immediate> factor: u32;
 }
 @compute @workgroup_size(64) fn mul_add(@builtin(global_invocation_id) id: vec3u) {
     if id.x < arrayLength(&data) { data[id.x] = data[id.x] * 3u + factor; }
+}
+@compute @workgroup_size(1) fn forever() {
+    loop { data[0] += 1u; if data[0] == 0xffffffffu && data[1] == 7u { break; } }
 }
 @compute @workgroup_size(1) fn once(@builtin(workgroup_id) id: vec3u) { data[id.x + 4u * id.y] += 1u; }
 ";
