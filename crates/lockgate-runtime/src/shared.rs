@@ -69,7 +69,8 @@ impl Shared {
         let completions = Arc::new(Completions::default());
         backend.set_observer(completions.clone());
         backend.set_timing(descriptor.tracing);
-        let engine = Engine::new(EngineDescriptor { model: descriptor.model, ..Default::default() });
+        let engine =
+            Engine::new(EngineDescriptor { model: descriptor.model, recall: true, ..Default::default() });
         let state = State {
             engine,
             slots: Vec::new(),

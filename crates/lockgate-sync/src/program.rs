@@ -270,17 +270,18 @@ impl Program {
 
     /// Runs the program. Waits that nothing satisfies time out at the end.
     pub fn run_with(&self, history: History) -> Run {
-        self.run_in(Engine::new(EngineDescriptor { model: self.model, history }))
+        self.run_in(&mut Engine::new(EngineDescriptor { model: self.model, history, ..Default::default() }))
     }
 
     /// The same with at least the first `max` gaps, if there are so many.
     pub(crate) fn run_limited(&self, history: History, max: usize) -> Run {
-        let mut engine = Engine::new(EngineDescriptor { model: self.model, history });
+        let mut engine = Engine::new(EngineDescriptor { model: self.model, history, ..Default::default() });
         engine.limit_gaps(max);
-        self.run_in(engine)
+        self.run_in(&mut engine)
     }
 
-    fn run_in(&self, mut engine: Engine) -> Run {
+    /// Runs the program in an engine of its model that has taken nothing yet.
+    pub fn run_in(&self, engine: &mut Engine) -> Run {
         for queue in &self.queues {
             engine.add_queue(*queue);
         }
@@ -292,7 +293,7 @@ impl Program {
         }
         let mut host = Vec::new();
         for step in &self.steps {
-            self.take_step(&mut engine, step, &mut host);
+            self.take_step(engine, step, &mut host);
         }
         while engine.break_wait() {}
         let taken = engine.take();

@@ -200,6 +200,7 @@ pub struct Recording {
     loads: Vec<Access>,
     stores: Vec<Access>,
     signals: bool,
+    waits: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,6 +227,7 @@ impl Recording {
         self.commands = 0;
         self.open = None;
         self.signals = false;
+        self.waits = false;
     }
 
     /// Begins a pass.
@@ -319,10 +321,16 @@ impl Recording {
         self.signals
     }
 
+    /// Whether it signals events or waits for them.
+    pub(crate) fn has_events(&self) -> bool {
+        self.signals || self.waits
+    }
+
     /// Appends a Metal 3 wait between passes.
     pub fn wait_for_event(&mut self, event: EventId, value: u64) {
         self.end_pass();
         self.ops.push(Op::WaitForEvent { event, value });
+        self.waits = true;
     }
 
     /// The operations in order.
@@ -376,6 +384,7 @@ impl Recording {
             self.commands += 1;
         }
         self.signals |= matches!(op, Op::SignalEvent { .. });
+        self.waits |= matches!(op, Op::WaitForEvent { .. });
         self.ops.push(op);
     }
 

@@ -364,7 +364,7 @@ impl Engine {
         self.recorded += 1;
         self.wants_compaction |= self.recorded > self.record_at;
         let (start, end) = access.region.physical(&resource);
-        let memory = &mut self.memories.memories[resource.memory.index()];
+        let memory = self.memories.touch(resource.memory);
         let range = memory.segments_of(start, end);
         let unit = (entry.unit && entry.tracked).then(|| entry.clone());
         let write = |entries: &mut Entries, entry: Entry, whole: bool| match recent {

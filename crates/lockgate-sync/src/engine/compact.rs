@@ -5,9 +5,11 @@
 //! last time, so the cost of a work stays constant.
 
 use super::clock::Lane;
-use super::frontier::Sources;
-use super::reach::Behind;
+use super::frontier::{Gate, Sources};
+use super::queue::Queue;
+use super::reach::{Behind, Publish};
 use super::{Engine, History};
+use crate::{CommitId, Stage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -53,6 +55,54 @@ impl Engine {
             + done.map(|done| done.fragments() + done.vertices.len()).sum::<usize>()
             + fences.sum::<usize>()
             + self.commits.len()
+            + self.recall.as_ref().map_or(0, |recall| recall.len())
+    }
+
+    /// How many commits and accesses of the host were recalled: a figure for tests and measurements.
+    pub fn recalled(&self) -> u64 {
+        self.recall.as_ref().map_or(0, |recall| recall.recalled)
+    }
+
+    /// Whether everything that was ever taken is behind the host.
+    pub(crate) fn is_behind_host(&self) -> bool {
+        self.drawables.is_empty() && self.has_all_works(&self.host.gate.behind)
+    }
+
+    /// Whether who waits for a commit has waited for everything.
+    pub(crate) fn covers_all(&mut self, commit: CommitId) -> bool {
+        let Some(state) = self.commits.get_mut(&commit) else { return false };
+        let mut behind = (*self.host.gate.behind).clone();
+        // The host sees all that ran before what it waits for.
+        behind.follow(state.sources.behind(), &Publish::DeviceAndAlias);
+        self.has_all_works(&behind)
+    }
+
+    fn has_all_works(&self, behind: &Behind) -> bool {
+        let strict = self.model.strict_alias_visibility;
+        let seen = if strict { &behind.aliased } else { &behind.published };
+        self.queues.iter().enumerate().all(|(at, queue)| {
+            let lane =
+                |stage: &Stage| seen.first_missing(Queue::lane(at, *stage), 0, queue.next[*stage as usize]);
+            queue.pending.is_empty() && Stage::EVERY.iter().all(|stage| lane(stage).is_none())
+        })
+    }
+
+    /// Forgets all works: they are behind the host, or are taken once more. Queues have nothing that waits.
+    pub(crate) fn forget(&mut self) {
+        self.memories.forget_works();
+        self.queues.iter_mut().for_each(Queue::forget);
+        for (_, updates) in self.fences.values_mut().flatten() {
+            *updates = Sources::default();
+        }
+        self.events
+            .values_mut()
+            .flat_map(|event| event.behinds_mut())
+            .for_each(|behind| *behind = Arc::default());
+        self.commits.clear();
+        self.host.gate = Gate::default();
+        self.host.shared = None;
+        (self.compact_at, self.record_at, self.recorded) = (FIRST, RECORDED_MIN, 0);
+        self.wants_compaction = false;
     }
 
     fn forget_what_the_host_has_seen(&mut self) {

@@ -6,8 +6,8 @@ use super::frontier::{Gate, Sources};
 use super::queue::STAGES;
 use super::reach::Behind;
 use crate::{
-    Access, AccessKind, Actor, Edge, EventId, HostStep, Publishes, ResourceId, Stage, SyncKind, SyncOp,
-    VertexId, VertexKind,
+    Access, AccessKind, Actor, CommitId, Edge, EventId, HostStep, Publishes, ResourceId, Stage, SyncKind,
+    SyncOp, VertexId, VertexKind,
 };
 use std::sync::Arc;
 
@@ -95,6 +95,13 @@ pub(crate) struct DrawableState {
 }
 
 impl Engine {
+    /// The host has seen a commit end; what it waits for then is known.
+    pub(crate) fn wait_for_commit(&mut self, commit: CommitId) {
+        let Some(state) = self.commits.get_mut(&commit) else { return };
+        let behind = state.sources.behind().clone();
+        self.host_waits(&behind, None);
+    }
+
     /// Adds a wait to what the host has behind it.
     fn host_waits(&mut self, behind: &Behind, edge: Option<Edge>) {
         let publish = self.publish_all();
@@ -177,6 +184,7 @@ impl Engine {
 
     /// The display reads the drawable after its last signal.
     pub fn present(&mut self, drawable: ResourceId) {
+        self.recalling(|recall, engine| recall.leave(engine));
         self.next_step += 1;
         let present = self.host.presents;
         self.host.presents += 1;

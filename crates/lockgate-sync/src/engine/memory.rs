@@ -185,6 +185,8 @@ pub(crate) struct Memory {
     /// Where the last look found one segment: many go through memory from start to end.
     last: usize,
     pub(crate) unit: Entries,
+    /// Whether an access was remembered since works were forgotten.
+    touched: bool,
 }
 
 impl Memory {
@@ -267,6 +269,29 @@ pub(crate) struct Memories {
     /// Removed, but perhaps still named by an entry.
     pub(crate) retired_resources: Vec<u32>,
     pub(crate) resources_made: u64,
+    /// Memories in which something is remembered.
+    touched: Vec<MemoryId>,
+}
+
+impl Memories {
+    /// A memory in which something is about to be remembered.
+    pub(crate) fn touch(&mut self, id: MemoryId) -> &mut Memory {
+        let memory = &mut self.memories[id.index()];
+        if !std::mem::replace(&mut memory.touched, true) {
+            self.touched.push(id);
+        }
+        memory
+    }
+
+    /// Forgets all accesses.
+    pub(crate) fn forget_works(&mut self) {
+        for id in self.touched.drain(..) {
+            let memory = &mut self.memories[id.index()];
+            memory.segments.clear();
+            memory.unit.0.clear();
+            memory.touched = false;
+        }
+    }
 }
 
 #[cfg(test)]

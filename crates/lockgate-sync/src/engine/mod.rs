@@ -18,6 +18,7 @@ mod memory;
 mod output;
 mod queue;
 mod reach;
+mod recall;
 mod resources;
 mod sync;
 
@@ -33,6 +34,8 @@ use memory::Memories;
 use output::Output;
 use queue::Queue;
 use reach::Publish;
+use recall::Recall;
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -66,6 +69,10 @@ pub struct EngineDescriptor {
     pub model: Model,
     /// How much of the past is remembered.
     pub history: History,
+    /// Whether what was found out about a commit is taken over when the same comes again behind the same commits in
+    /// flight, whose end the host waits for. Orders and findings are as without it; the graph may have other joins.
+    /// Default: no. It needs [`History::Recent`], and is off with the other.
+    pub recall: bool,
 }
 
 /// Tracking and checking of one device.
@@ -117,6 +124,7 @@ pub struct Engine {
     record_at: usize,
     /// Gaps that wait to be taken, beyond which none is looked for.
     gaps_max: Option<usize>,
+    recall: Option<Box<Recall>>,
 }
 
 /// What an engine has found out since it was last asked.
@@ -138,9 +146,10 @@ pub struct Taken {
 impl Engine {
     /// An engine without queues or resources.
     pub fn new(descriptor: EngineDescriptor) -> Engine {
-        let EngineDescriptor { model, history } = descriptor;
+        let EngineDescriptor { model, history, recall } = descriptor;
         let (compact_at, record_at) = (compact::FIRST, compact::RECORDED_MIN);
-        Engine { model, history, compact_at, record_at, ..Engine::default() }
+        let recall = (recall && history == History::Recent).then(|| Box::new(Recall::new()));
+        Engine { model, history, compact_at, record_at, recall, ..Engine::default() }
     }
 
     /// Looks for no more gaps while this many wait to be taken; orders stay as they are. By default there is no
@@ -161,13 +170,26 @@ impl Engine {
         queue: QueueId,
         buffers: impl IntoIterator<Item = Arc<R>>,
     ) -> CommitId {
+        let buffers: SmallVec<[Arc<dyn Recorded>; 2]> =
+            buffers.into_iter().map(|buffer| buffer as Arc<dyn Recorded>).collect();
+        match self.recall.take() {
+            Some(mut recall) => {
+                let commit = recall.commit(self, queue, &buffers);
+                self.recall = Some(recall);
+                commit
+            }
+            None => self.take_commit(queue, &buffers),
+        }
+    }
+
+    fn take_commit(&mut self, queue: QueueId, buffers: &[Arc<dyn Recorded>]) -> CommitId {
         let commit = CommitId(self.next_commit);
         self.next_commit += 1;
         let host = self.host_gate();
         let step = self.next_step();
         let mut count = 0;
         if let Some(state) = self.queues.get_mut(queue.index()) {
-            for recording in buffers {
+            for recording in buffers.iter().cloned() {
                 let buffer =
                     PendingBuffer { commit, buffer: count, recording, at: 0, state: Default::default() };
                 state.pending.push_back(Item { step, host: host.clone(), kind: ItemKind::Buffer(buffer) });
@@ -209,7 +231,14 @@ impl Engine {
 
     /// A step of the host. Returns whether a wait was satisfied; `true` for steps that do not wait.
     pub fn host(&mut self, step: HostStep) -> bool {
-        let done = self.take_host(step);
+        let done = match self.recall.take() {
+            Some(mut recall) => {
+                let done = recall.host(self, step);
+                self.recall = Some(recall);
+                done
+            }
+            None => self.take_host(step),
+        };
         self.advance();
         done
     }
@@ -232,6 +261,11 @@ impl Engine {
 
     /// Forgets a commit that the host will not wait for any more.
     pub fn retire(&mut self, commit: CommitId) {
+        self.recall.iter_mut().for_each(|recall| recall.retire(commit));
+        self.retire_taken(commit);
+    }
+
+    fn retire_taken(&mut self, commit: CommitId) {
         if let Some(state) = self.commits.get_mut(&commit) {
             state.retired = true;
             if state.is_taken() {
@@ -261,12 +295,20 @@ impl Engine {
     }
 
     fn enqueue(&mut self, queue: QueueId, kind: ItemKind) {
+        self.recalling(|recall, engine| recall.leave(engine));
         let host = self.host_gate();
         let step = self.next_step();
         if let Some(state) = self.queues.get_mut(queue.index()) {
             state.pending.push_back(Item { step, host, kind });
         }
         self.advance();
+    }
+
+    fn recalling(&mut self, act: impl FnOnce(&mut Recall, &mut Engine)) {
+        if let Some(mut recall) = self.recall.take() {
+            act(&mut recall, self);
+            self.recall = Some(recall);
+        }
     }
 
     fn next_step(&mut self) -> u64 {

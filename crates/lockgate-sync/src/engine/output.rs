@@ -1,5 +1,6 @@
 //! What the engine hands out: vertices with their edges, gaps, and misuse.
 
+use super::recall::Again;
 use crate::{Edge, Gap, Graph, Misuse, Publishes, SyncOp, Vertex, VertexId, VertexKind};
 
 #[derive(Clone, Debug, Default)]
@@ -7,7 +8,10 @@ pub(crate) struct Output {
     pub(crate) graph: Graph,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) misuse: Vec<Misuse>,
-    next: u64,
+    /// The next vertex.
+    pub(crate) next: u64,
+    /// What is taken now was handed out before.
+    pub(crate) again: Option<Again>,
 }
 
 impl Output {
@@ -19,6 +23,10 @@ impl Output {
 
     /// Adds a vertex with the edges that `add_edges` pushes.
     pub(crate) fn vertex(&mut self, kind: VertexKind, add_edges: impl FnOnce(&mut Vec<Edge>)) -> VertexId {
+        let again = self.again.as_mut().filter(|_| kind != VertexKind::Join);
+        if let Some(known) = again.and_then(Again::next) {
+            return known;
+        }
         let id = VertexId(self.next);
         self.next += 1;
         let start = self.graph.edges.len();

@@ -126,6 +126,18 @@ impl Queue {
         queue
     }
 
+    /// Forgets what it has done. It has nothing that waits.
+    pub(crate) fn forget(&mut self) {
+        let idle = self.pass.id == 0 && self.next == [0; STAGES];
+        if idle && self.all.waits.is_empty() && self.all.behind.is_empty() {
+            return;
+        }
+        // That a fence was updated stays true.
+        let updates = self.pass.updates.drain(..).map(|(fence, _)| (fence, Sources::default())).collect();
+        *self = Queue::new(self.descriptor);
+        self.pass.updates = updates;
+    }
+
     /// Whether tracked resources are ordered automatically on it.
     pub(crate) fn tracks(&self) -> bool {
         self.descriptor.hazard_tracking && self.descriptor.kind == QueueKind::Gpu

@@ -47,6 +47,9 @@ impl Engine {
 
     /// Adds a resource. If its memory does not exist, it gets one of its own.
     pub fn add_resource(&mut self, mut resource: ResourceDescriptor) -> ResourceId {
+        if !self.memories.free_resources.is_empty() {
+            self.recalling(|recall, engine| recall.forget_all(engine));
+        }
         if resource.memory.index() >= self.memories.memories.len() {
             resource.memory = self.add_memory();
         }
@@ -69,6 +72,7 @@ impl Engine {
     /// Removes a resource. What it did to its memory stays known, so that an alias is still compared with it;
     /// its id comes back only when nothing names it any more.
     pub fn remove_resource(&mut self, id: ResourceId) {
+        self.recalling(|recall, engine| recall.remove_resource(engine, id));
         if let Some(entry) = self.memories.resources.get_mut(id.index())
             && entry.take().is_some()
         {
@@ -86,6 +90,7 @@ impl Engine {
 
     /// Forgets a fence that nobody can name any more.
     pub fn remove_fence(&mut self, fence: crate::FenceId) {
+        self.recalling(|recall, engine| recall.forget_all(engine));
         self.fences.remove(&fence);
     }
 

@@ -1,0 +1,371 @@
+//! What was found out before is taken over when the same commits come again.
+//!
+//! What an engine finds out about a commit depends on the commits whose end the host has not seen, and on nothing
+//! before them: that is behind the host, and so behind everything that is still to come. These commits are the *window*.
+//! If the same stood behind the same window before, its vertices are written out again under new names, and the engine
+//! itself learns of the commit when something comes up that it has to know it for, or never.
+//!
+//! Deliberately absent: events and drawables, whose values make every commit another one; with them the engine does
+//! all by itself, until the host has seen everything end. Tested as a law: `tests/laws.rs` of the test suite.
+
+mod template;
+
+use super::Engine;
+use crate::{CommitId, HostStep, Publishes, QueueId, Recorded, ResourceId, SyncKind, SyncOp, VertexId};
+use smallvec::SmallVec;
+use std::collections::VecDeque;
+use std::sync::Arc;
+pub(crate) use template::Again;
+use template::{Name, Said, Saying, Setting, Size, Template};
+
+/// Elements beyond which nothing is looked up, and beyond which the window is given up.
+const LOOKED_UP_MAX: usize = 8;
+const WINDOW_MAX: usize = 64;
+/// What is kept: sayings, what was found out about them, and operations in all of them.
+const SAID_MAX: usize = 32;
+const TEMPLATES_MAX: usize = 32;
+const OPS_MAX: usize = 1 << 17;
+
+/// A commit or an access of the host of whose end the host does not know yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Element {
+    /// What was found out about it; nothing if it was not kept. Then the engine knows of it.
+    template: Option<Arc<Template>>,
+    name: Name,
+    /// Its vertices.
+    base: u64,
+    end: u64,
+    /// What the host had behind it, as one vertex.
+    host: Option<VertexId>,
+    retired: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recall {
+    /// Whether the window is all that matters. Otherwise the engine does everything.
+    on: bool,
+    window: VecDeque<Element>,
+    /// How many of the window, from its front, the engine knows of.
+    known: usize,
+    /// What else the engine knows of is over, and nothing of the window.
+    stale: bool,
+    /// What the host has behind it now.
+    host: SmallVec<[VertexId; 2]>,
+    said: VecDeque<Arc<Said>>,
+    templates: VecDeque<Arc<Template>>,
+    /// Sizes of what was not kept: what comes once only shall cost nothing.
+    sizes: VecDeque<Size>,
+    /// The host has waited since it was last asked whether it has seen everything.
+    waited: bool,
+    /// How often something was found.
+    pub(crate) recalled: u64,
+}
+
+/// Keeps a list short, the latest first.
+fn push<T>(list: &mut VecDeque<T>, max: usize, item: T) {
+    list.truncate(max - 1);
+    list.push_front(item);
+}
+
+/// Forgets the oldest that are too much together.
+fn keep<T>(list: &mut VecDeque<T>, ops: impl Fn(&T) -> usize) {
+    let mut sum = 0;
+    list.retain(|item| {
+        sum += ops(item);
+        sum <= OPS_MAX
+    });
+}
+
+impl Recall {
+    /// Nothing has happened yet.
+    pub(crate) fn new() -> Recall {
+        Recall { on: true, ..Recall::default() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.window.len()
+    }
+
+    pub(crate) fn commit(
+        &mut self,
+        engine: &mut Engine,
+        queue: QueueId,
+        buffers: &[Arc<dyn Recorded>],
+    ) -> CommitId {
+        let events = buffers.iter().any(|buffer| buffer.recording().has_events());
+        if events || self.window.len() >= WINDOW_MAX {
+            self.leave(engine);
+        } else if !self.on && std::mem::take(&mut self.waited) && engine.is_behind_host() {
+            self.enter(engine);
+        }
+        if !self.on {
+            return engine.take_commit(queue, buffers);
+        }
+        let commit = CommitId(engine.next_commit);
+        self.say(engine, &Saying::Commit { queue, buffers }, Name::Commit(commit));
+        commit
+    }
+
+    /// A step of the host. Returns whether it could be taken.
+    pub(crate) fn host(&mut self, engine: &mut Engine, step: HostStep) -> bool {
+        match step {
+            HostStep::WaitForCommit { commit } if self.on && self.wait(engine, CommitId(commit)) => {
+                engine.pass_host_step();
+                return true;
+            }
+            HostStep::Access(_) | HostStep::AccessWhenIdle(_) if self.on => {
+                let number = Name::Step(engine.host.steps);
+                self.host = SmallVec::from_slice(&[self.say(engine, &Saying::Host(step), number)]);
+                self.drop_steps();
+                return true;
+            }
+            _ => {}
+        }
+        self.leave(engine);
+        self.waited = true;
+        engine.take_host(step)
+    }
+
+    /// Something comes that is not looked up: from here on the engine does everything.
+    pub(crate) fn leave(&mut self, engine: &mut Engine) {
+        if !self.on {
+            return;
+        }
+        self.catch_up(engine);
+        engine.set_host_waits(&self.host);
+        self.window.clear();
+        self.known = 0;
+        self.on = false;
+    }
+
+    fn enter(&mut self, engine: &mut Engine) {
+        self.host = engine.host.gate.waits.iter().map(|edge| edge.from).collect();
+        self.on = true;
+        self.stale = true;
+    }
+
+    pub(crate) fn retire(&mut self, commit: CommitId) {
+        let own = self.window.iter_mut().find(|own| own.name == Name::Commit(commit));
+        own.into_iter().for_each(|own| own.retired = true);
+    }
+
+    /// A resource is about to go.
+    pub(crate) fn remove_resource(&mut self, engine: &mut Engine, resource: ResourceId) {
+        let names = |own: &Element| own.template.as_ref().is_some_and(|own| own.said.names(resource));
+        if self.window.iter().any(names) {
+            self.leave(engine);
+        }
+    }
+
+    /// An id that was used before now means something else.
+    pub(crate) fn forget_all(&mut self, engine: &mut Engine) {
+        self.leave(engine);
+        self.said.clear();
+        self.templates.clear();
+        self.waited = true;
+    }
+
+    /// Finds out what comes of a saying, or remembers it. Returns its last vertex.
+    fn say(&mut self, engine: &mut Engine, saying: &Saying<'_>, name: Name) -> VertexId {
+        let host = self.one_host(engine);
+        let short = self.window.len() <= LOOKED_UP_MAX;
+        let is = |own: &Arc<Template>| own.is_behind(host, &self.window) && own.said.is(saying);
+        let found = if short { self.templates.iter().position(is) } else { None };
+        let base = engine.out.next;
+        let template = match found.and_then(|at| self.templates.remove(at)) {
+            Some(template) => {
+                template.write(&Setting { base, name, host, window: &self.window }, &mut engine.out);
+                engine.pass(name);
+                self.recalled += 1;
+                self.templates.push_front(template.clone());
+                Some(template)
+            }
+            None => self.find_out(engine, saying, name, host),
+        };
+        let end = engine.out.next;
+        // Of what was not kept the engine knows.
+        let known = template.is_none();
+        self.window.push_back(Element { template, name, base, end, host, retired: false });
+        if known {
+            self.known = self.window.len();
+        }
+        VertexId(end - 1)
+    }
+
+    fn find_out(
+        &mut self,
+        engine: &mut Engine,
+        saying: &Saying<'_>,
+        name: Name,
+        host: Option<VertexId>,
+    ) -> Option<Arc<Template>> {
+        let said = self.learn(saying);
+        let said = said.filter(|_| {
+            self.window.len() <= LOOKED_UP_MAX && self.window.iter().all(|own| own.template.is_some())
+        });
+        // What is kept is found out from the window alone, so that it can be relied on when that comes again.
+        if said.is_some() {
+            self.stale = true;
+            self.known = 0;
+        }
+        let base = engine.out.next;
+        let from = (engine.out.graph.vertices.len(), engine.out.graph.edges.len());
+        let complaints = (engine.out.gaps.len(), engine.out.misuse.len());
+        self.catch_up(engine);
+        engine.set_host_waits(host.as_slice());
+        match *saying {
+            Saying::Commit { queue, buffers } => _ = engine.take_commit(queue, buffers),
+            Saying::Host(step) => _ = engine.take_host(step),
+        }
+        let clean = complaints == (engine.out.gaps.len(), engine.out.misuse.len());
+        let said = said.filter(|_| clean)?;
+        let covers = matches!(name, Name::Commit(commit) if engine.covers_all(commit));
+        let setting = Setting { base, name, host, window: &self.window };
+        let template = Arc::new(Template::new(said, &setting, &engine.out.graph, from.0, covers)?);
+        // It is said as it will be said again, and the engine learns of that when it has to.
+        engine.out.graph.vertices.truncate(from.0);
+        engine.out.graph.edges.truncate(from.1);
+        template.write(&setting, &mut engine.out);
+        self.stale = true;
+        self.known = 0;
+        push(&mut self.templates, TEMPLATES_MAX, template.clone());
+        keep(&mut self.templates, |own| own.said.ops());
+        Some(template)
+    }
+
+    /// Keeps a saying, if as much was said before.
+    fn learn(&mut self, saying: &Saying<'_>) -> Option<Arc<Said>> {
+        if let Some(at) = self.said.iter().position(|own| own.is(saying)) {
+            let said = self.said.remove(at)?;
+            self.said.push_front(said.clone());
+            return Some(said);
+        }
+        if let Some(size) = saying.size()
+            && !self.sizes.contains(&size)
+        {
+            push(&mut self.sizes, SAID_MAX, size);
+            return None;
+        }
+        let said = Arc::new(Said::new(saying));
+        push(&mut self.said, SAID_MAX, said.clone());
+        keep(&mut self.said, |own| own.ops());
+        self.said.front().cloned()
+    }
+
+    /// What the host has behind it, as one vertex.
+    fn one_host(&mut self, engine: &mut Engine) -> Option<VertexId> {
+        if self.host.len() > 1 {
+            let by = SyncOp { kind: SyncKind::Commit, at: None };
+            self.host = SmallVec::from_slice(&[engine.out.join(&self.host, by)]);
+        }
+        self.host.first().copied()
+    }
+
+    /// Lets the engine know of the whole window.
+    fn catch_up(&mut self, engine: &mut Engine) {
+        if std::mem::take(&mut self.stale) {
+            engine.forget();
+        }
+        for own in self.window.iter().skip(self.known) {
+            let Some(template) = &own.template else { continue };
+            engine.set_host_waits(own.host.as_slice());
+            engine.take_again(template.clone(), own);
+        }
+        self.known = self.window.len();
+    }
+
+    /// The host has seen a commit end. Returns `false` if the engine has to find out what that means.
+    fn wait(&mut self, engine: &mut Engine, commit: CommitId) -> bool {
+        if !engine.is_taken(commit) {
+            return false;
+        }
+        // What is not in the window was waited for before.
+        let Some(at) = self.window.iter().position(|own| own.name == Name::Commit(commit)) else {
+            return true;
+        };
+        let own = &self.window[at];
+        if at > 0 && !own.template.as_ref().is_some_and(|own| own.covers) {
+            return false;
+        }
+        if self.host.as_slice() == own.host.as_slice() {
+            self.host.clear();
+        }
+        self.host.push(VertexId(own.end - 1));
+        self.window.drain(..=at);
+        match self.known.checked_sub(at + 1) {
+            Some(known) if known > 0 => {
+                self.known = known;
+                engine.wait_for_commit(commit);
+            }
+            _ => {
+                self.known = 0;
+                self.stale = true;
+            }
+        }
+        self.drop_steps();
+        true
+    }
+
+    /// What the host did itself is behind it.
+    fn drop_steps(&mut self) {
+        while matches!(self.window.front(), Some(Element { name: Name::Step(_), .. })) {
+            self.window.pop_front();
+            self.known = self.known.saturating_sub(1);
+        }
+        self.stale |= self.known == 0;
+    }
+}
+
+impl Engine {
+    /// Takes something whose vertices were handed out before.
+    fn take_again(&mut self, template: Arc<Template>, own: &Element) {
+        let complaints = (self.out.gaps.len(), self.out.misuse.len());
+        let counts = (self.next_commit, self.host.steps);
+        self.out.again = Some(Again::new(template.clone(), own.base));
+        match (&*template.said, own.name) {
+            (Said::Commit { queue, buffers, .. }, Name::Commit(commit)) => {
+                self.next_commit = commit.0;
+                let buffers: Vec<Arc<dyn Recorded>> =
+                    buffers.iter().map(|buffer| buffer.clone() as Arc<dyn Recorded>).collect();
+                self.take_commit(*queue, &buffers);
+                if own.retired {
+                    self.retire_taken(commit);
+                }
+            }
+            (Said::Host(step), Name::Step(number)) => {
+                self.host.steps = number;
+                self.take_host(*step);
+            }
+            _ => {}
+        }
+        self.out.again = None;
+        (self.next_commit, self.host.steps) = counts;
+        self.out.gaps.truncate(complaints.0);
+        self.out.misuse.truncate(complaints.1);
+    }
+
+    /// Counts something that is taken later, or never.
+    fn pass(&mut self, name: Name) {
+        match name {
+            Name::Commit(_) => {
+                self.next_commit += 1;
+                self.next_step += 1;
+            }
+            Name::Step(_) => self.pass_host_step(),
+        }
+    }
+
+    fn pass_host_step(&mut self) {
+        self.host.steps += 1;
+        self.next_step += 1;
+    }
+
+    /// The host has exactly these vertices behind it, as far as edges go.
+    fn set_host_waits(&mut self, vertices: &[VertexId]) {
+        let by = SyncOp { kind: SyncKind::Commit, at: None };
+        let edge = |&from| crate::Edge { from, by, publishes: Publishes::Device };
+        self.host.gate.waits.clear();
+        self.host.gate.waits.extend(vertices.iter().map(edge));
+        self.host.shared = None;
+    }
+}
