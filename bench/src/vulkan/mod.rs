@@ -93,7 +93,14 @@ fn measure(adapter: &AdapterReport, options: &Options, section: &mut Section) {
             }
         }
         for round in 0..=section.rounds {
+            // Every second round goes the other way, so that nobody always follows the same other.
+            if round % 2 == 1 {
+                all.reverse();
+            }
             each(&mut all, &workload, section, |measured| turn(measured, round > 0));
+            if round % 2 == 1 {
+                all.reverse();
+            }
         }
         let expected = (workload.expected)(section.rounds as u32 + 1);
         each(&mut all, &workload, section, |measured| check(measured.peer.as_mut(), &expected));

@@ -318,6 +318,8 @@ pub trait Observer: Send + Sync {
     fn completed(&self, commit: CommitId, report: CommitReport);
     /// Works of a commit have ended; the host may be waiting for memory.
     fn progressed(&self, commit: CommitId);
+    /// Whether somebody sleeps until something ends, or is to be called then: see [`Backend::attend`].
+    fn is_awaited(&self) -> bool;
     /// The device is gone and takes nothing more. Its commits are reported as completed with the error, its events
     /// will not be signaled.
     fn lost(&self, error: crate::Error);
@@ -377,4 +379,9 @@ pub trait Backend: Send + Sync {
     /// Lends the calling thread to the device until `done` says so or there is nothing to run. A device that
     /// needs no thread returns at once.
     fn help(&self, done: &dyn Fn() -> bool);
+    /// Notices what has ended meanwhile, and reports it. A device that reports by itself need not.
+    fn look(&self) {}
+    /// Somebody is about to sleep until something ends, or is to be called then: what was submitted so far is reported
+    /// as it ends, and so is what is submitted while [`Observer::is_awaited`]. A device that always does so need not listen.
+    fn attend(&self) {}
 }

@@ -139,6 +139,7 @@ impl CommandAllocator {
     }
 
     fn reset_pool(&self) -> Result<()> {
+        self.0.device.0.backend.look();
         let mut pool = self.pool();
         let label = &self.0.label;
         let in_use = |who: &str, how: &str| {

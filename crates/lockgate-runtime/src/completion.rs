@@ -54,6 +54,8 @@ struct Inner {
     lost: bool,
     /// Threads that sleep on `changed`: to wake nobody is a system call all the same.
     sleepers: usize,
+    /// Threads that sleep or are about to.
+    waiting: usize,
 }
 
 #[derive(Default)]
@@ -62,7 +64,22 @@ pub(crate) struct Completions {
     changed: Condvar,
 }
 
+/// As long as it lives somebody is about to sleep.
+pub(crate) struct Waiting<'a>(&'a Completions);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+    }
+}
+
 impl Completions {
+    /// From here on a thread may sleep.
+    pub(crate) fn waiting(&self) -> Waiting<'_> {
+        self.lock().waiting += 1;
+        Waiting(self)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,6 +193,11 @@ impl Waiter {
 }
 
 impl Observer for Completions {
+    fn is_awaited(&self) -> bool {
+        let inner = self.lock();
+        inner.waiting > 0 || !inner.handlers.is_empty() || !inner.waiters.is_empty()
+    }
+
     fn signaled(&self, event: EventId, value: u64) {
         let mut inner = self.lock();
         let reached = inner.events.entry(event).or_insert(0);
@@ -184,6 +206,9 @@ impl Observer for Completions {
         if let Some(waiters) = inner.waiters.get_mut(&event) {
             let mut due: Vec<Waiter> = waiters.extract_if(.., |waiter| waiter.value <= reached).collect();
             due.sort_by_key(|waiter| waiter.value);
+            if waiters.is_empty() {
+                inner.waiters.remove(&event);
+            }
             due.into_iter().for_each(|waiter| waiter.fire(reached));
         }
         self.notify(inner);

@@ -166,7 +166,9 @@ impl SharedEvent {
     /// The value it has reached.
     #[doc(alias = "signaledValue")]
     pub fn signaled_value(&self) -> u64 {
-        self.0.0.shared.completions.event_value(self.0.0.id)
+        let EventInner { shared, id, .. } = &*self.0.0;
+        shared.backend.look();
+        shared.completions.event_value(*id)
     }
 
     /// Raises the value; one that is not above the present value does nothing (A6). Everything that the host
@@ -211,5 +213,6 @@ impl SharedEvent {
         };
         let shared = &self.0.0.shared;
         shared.completions.when_signaled(id, value, listener.0.clone(), Box::new(run));
+        shared.backend.attend();
     }
 }

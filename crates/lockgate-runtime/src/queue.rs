@@ -272,6 +272,7 @@ impl Commit {
 
     /// Whether it is done.
     pub fn is_completed(&self) -> bool {
+        self.ticket.shared.backend.look();
         self.ticket.state.is_done()
     }
 
@@ -304,7 +305,9 @@ impl Commit {
                 handler(&CommitFeedback { report: report.clone() });
             }
         };
-        self.ticket.shared.completions.when_done(self.ticket.id, thread, Box::new(run));
+        let Ticket { shared, id, .. } = &*self.ticket;
+        shared.completions.when_done(*id, thread, Box::new(run));
+        shared.backend.attend();
     }
 
     fn wait(&self, timeout: Option<Duration>) -> Result<CommitFeedback> {

@@ -330,6 +330,7 @@ impl Shared {
         let deadline = timeout.and_then(|timeout| begin.checked_add(timeout));
         let mut give_up = begin + self.descriptor.event_timeout;
         let asked = || self.completions.ask(done);
+        let mut waiting = None;
         loop {
             self.backend.help(&asked);
             if asked() {
@@ -345,6 +346,12 @@ impl Shared {
             if now >= give_up {
                 self.give_up_a_wait();
                 give_up = now + self.descriptor.event_timeout;
+            }
+            if waiting.is_none() {
+                // In this order: what is submitted from here on is reported too.
+                waiting = Some(self.completions.waiting());
+                self.backend.attend();
+                continue;
             }
             let until = deadline.map_or(give_up, |deadline| deadline.min(give_up));
             self.completions.sleep_unless(Some(until), done);

@@ -1,7 +1,8 @@
 //! What is in flight: commits, batches, and what the host is told when they are done.
 //!
-//! Work is planned, recorded and handed over on the thread that commits. For each hardware queue in use a thread waits for
-//! its timeline; a host thread that waits looks for itself first, since that is sooner. Deliberately absent: how a batch
+//! Work is planned, recorded and handed over on the thread that commits. A host thread that waits looks for itself how far
+//! the device is. Once somebody sleeps or is to be called, a thread for each hardware queue waits for its timeline; to wake
+//! one for each commit would cost more than the commit does. Deliberately absent: how a batch
 //! is recorded (`record.rs`). Tested in the contract suite.
 
 use crate::bind::make_views;
@@ -58,8 +59,17 @@ struct QueueState {
     flying: VecDeque<Flying>,
     /// Recordings of batches that are done, the oldest first.
     free: VecDeque<Recording>,
-    /// Whether a thread waits for its timeline.
+    /// Whether it has a thread that waits for its timeline.
     watched: bool,
+    /// The last batch whose end that thread waits for.
+    attended: u64,
+}
+
+impl QueueState {
+    /// The batch whose end is waited for next.
+    fn awaited(&self) -> Option<u64> {
+        self.flying.front().map(|flying| flying.number).filter(|number| *number <= self.attended)
+    }
 }
 
 struct State {
@@ -127,9 +137,16 @@ impl Flight {
         queue.0 % self.gpu.queues.len() as u32
     }
 
-    /// Plans, records and hands over. Returns hardware queues that nobody watches yet.
+    /// Plans, records and hands over. Returns hardware queues that need a thread.
     pub(crate) fn submit(&self, submission: Submission) -> Result<Vec<usize>> {
         let mut state = self.lock();
+        // A host that never waits gives back what is done here.
+        let looked = self.look(&mut state).map_err(|result| error("asking how far the device is", result));
+        if let Err(why) = looked {
+            let told = self.lose(&mut state, why);
+            self.tell(state, told);
+            state = self.lock();
+        }
         if let Some(lost) = &state.lost {
             return Err(lost.clone());
         }
@@ -146,17 +163,29 @@ impl Flight {
             self.tell(state, told);
             return Err(why);
         }
+        let awaited = self.observer.get().is_some_and(|observer| observer.is_awaited());
+        let unwatched = if awaited { self.attend_to_all(&mut state) } else { Vec::new() };
+        let told = state.settle();
+        self.tell(state, told);
+        Ok(unwatched)
+    }
+
+    /// What was handed over so far is reported as it ends. Returns hardware queues that need a thread.
+    pub(crate) fn attend(&self) -> Vec<usize> {
+        self.attend_to_all(&mut self.lock())
+    }
+
+    fn attend_to_all(&self, state: &mut State) -> Vec<usize> {
         let mut unwatched = Vec::new();
         for (at, queue) in state.queues.iter_mut().enumerate() {
-            if !queue.watched && !queue.flying.is_empty() {
-                queue.watched = true;
+            let Some(last) = queue.flying.back() else { continue };
+            queue.attended = last.number;
+            if !std::mem::replace(&mut queue.watched, true) {
                 unwatched.push(at);
             }
         }
-        let told = state.settle();
-        self.tell(state, told);
         self.changed.notify_all();
-        Ok(unwatched)
+        unwatched
     }
 
     fn plan(&self, state: &mut State, graph: &lockgate_sync::Graph) -> Plan {
@@ -293,8 +322,11 @@ impl Flight {
     }
 
     pub(crate) fn is_busy(&self, commit: CommitId) -> bool {
-        let state = self.lock();
-        state.commits.get(&commit).is_some_and(|commit| !commit.busy.is_empty())
+        let busy = || self.lock().commits.get(&commit).is_some_and(|commit| !commit.busy.is_empty());
+        if busy() {
+            self.advance();
+        }
+        busy()
     }
 
     /// Looks how far the device is, and tells the observer. Returns whether anything was done.
@@ -406,14 +438,12 @@ impl Flight {
     pub(crate) fn watch(&self, queue: usize) {
         loop {
             let mut state = self.lock();
-            while state.queues[queue].flying.is_empty() || state.lost.is_some() {
-                if self.closing.load(Ordering::Acquire) {
-                    return;
+            let number = loop {
+                match state.queues[queue].awaited() {
+                    Some(number) if state.lost.is_none() => break number,
+                    _ if self.closing.load(Ordering::Acquire) => return,
+                    _ => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 }
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            let Some(number) = state.queues[queue].flying.front().map(|flying| flying.number) else {
-                continue;
             };
             drop(state);
             self.wait_for(queue, number);
@@ -435,8 +465,27 @@ impl Flight {
         }
     }
 
-    /// No more work comes: the watching threads end when theirs is done.
+    /// The queue has no thread that could wait for its timeline.
+    pub(crate) fn cannot_watch(&self, queue: usize, why: &std::io::Error) {
+        let message = format!("no thread can wait for hardware queue {queue}: {why}");
+        let mut state = self.lock();
+        let told = self.lose(&mut state, Error::new(ErrorKind::OutOfMemory, message));
+        self.tell(state, told);
+    }
+
+    fn last_flying(&self, queue: usize) -> Option<u64> {
+        let state = self.lock();
+        state.queues[queue].flying.back().filter(|_| state.lost.is_none()).map(|flying| flying.number)
+    }
+
+    /// No more work comes: waits until all is done, then the watching threads end.
     pub(crate) fn close(&self) {
+        for queue in 0..self.gpu.queues.len() {
+            while let Some(last) = self.last_flying(queue) {
+                self.wait_for(queue, last);
+                self.advance();
+            }
+        }
         self.closing.store(true, Ordering::Release);
         drop(self.lock());
         self.changed.notify_all();

@@ -198,6 +198,18 @@ impl VulkanBackend {
         self.flight.counters.clone()
     }
 
+    /// Starts threads that wait for queues' timelines.
+    fn watch(&self, queues: Vec<usize>) {
+        for queue in queues {
+            let flight = self.flight.clone();
+            let thread = std::thread::Builder::new().name(format!("lockgate queue {queue}"));
+            match thread.spawn(move || flight.watch(queue)) {
+                Ok(thread) => self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(thread),
+                Err(why) => self.flight.cannot_watch(queue, &why),
+            }
+        }
+    }
+
     fn layout(&self, shader: &Shader) -> Result<Arc<Layout>> {
         let key = Layout::key(&shader.slots);
         let mut layouts = self.layouts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -356,14 +368,8 @@ impl Backend for VulkanBackend {
     }
 
     fn submit(&self, submission: Submission) -> Result<()> {
-        for queue in self.flight.submit(submission)? {
-            let flight = self.flight.clone();
-            let thread = std::thread::Builder::new().name(format!("lockgate queue {queue}"));
-            let thread = thread.spawn(move || flight.watch(queue)).map_err(|why| {
-                Error::new(ErrorKind::OutOfMemory, format!("the device cannot start a thread: {why}"))
-            })?;
-            self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
-        }
+        let unwatched = self.flight.submit(submission)?;
+        self.watch(unwatched);
         Ok(())
     }
 
@@ -373,5 +379,14 @@ impl Backend for VulkanBackend {
 
     fn help(&self, done: &dyn Fn() -> bool) {
         self.flight.help(done);
+    }
+
+    fn look(&self) {
+        self.flight.advance();
+    }
+
+    fn attend(&self) {
+        let unwatched = self.flight.attend();
+        self.watch(unwatched);
     }
 }

@@ -284,6 +284,7 @@ impl Template {
         let Graph { vertices, edges } = &mut out.graph;
         let shift = edges.len() as u32;
         let decoded = |edge| with(edge, |id| setting.decode_vertex(id), |id| setting.decode_commit(id));
+        edges.reserve(self.graph.edges.len());
         edges.extend(self.graph.edges.iter().filter_map(decoded));
         debug_assert_eq!(edges.len() - shift as usize, self.graph.edges.len());
         vertices.extend((setting.base..).zip(&self.graph.vertices).map(|(id, vertex)| Vertex {
