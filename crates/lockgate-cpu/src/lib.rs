@@ -308,7 +308,7 @@ impl Backend for CpuBackend {
         Ok(())
     }
 
-    fn submit(&self, submission: Submission) -> Result<()> {
+    fn submit(&self, submission: Submission<'_>) -> Result<()> {
         self.scheduler.submit(submission);
         Ok(())
     }

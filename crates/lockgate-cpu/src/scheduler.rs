@@ -90,16 +90,16 @@ impl Scheduler {
         matches!(self.order, Order::Free)
     }
 
-    pub(crate) fn submit(&self, submission: Submission) {
+    pub(crate) fn submit(&self, submission: Submission<'_>) {
         let mut adversary =
             self.adversary.as_ref().map(|adversary| adversary.lock().unwrap_or_else(PoisonError::into_inner));
         let mut state = self.lock();
         for commit in submission.commits {
             state.in_flight.add_commit(commit.id, commit.buffers);
         }
-        adversary.as_mut().into_iter().for_each(|it| it.learn(&submission.graph, &state.in_flight));
+        adversary.as_mut().into_iter().for_each(|it| it.learn(submission.graph, &state.in_flight));
         drop(adversary);
-        state.in_flight.add_graph(&submission.graph);
+        state.in_flight.add_graph(submission.graph);
         let ready = state.in_flight.ready.len();
         self.settle(state);
         self.announce(ready);

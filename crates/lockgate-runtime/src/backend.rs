@@ -272,12 +272,11 @@ pub struct SubmittedCommit {
 }
 
 /// New work for a device.
-#[derive(Default)]
-pub struct Submission {
+pub struct Submission<'a> {
     /// Commits that are new; their works may come in this graph or in later ones.
     pub commits: Vec<SubmittedCommit>,
     /// New vertices. Edges to vertices that are done or were never in a graph hold nothing back.
-    pub graph: Graph,
+    pub graph: &'a Graph,
 }
 
 /// When a command ran.
@@ -373,7 +372,7 @@ pub trait Backend: Send + Sync {
     /// Copies packed rows into texels of one slice. Nothing on the device touches them meanwhile.
     fn write_texture(&self, texture: &Native, to: &TextureSpan, bytes: &[u8]) -> Result<()>;
     /// Takes work. Returns at once.
-    fn submit(&self, submission: Submission) -> Result<()>;
+    fn submit(&self, submission: Submission<'_>) -> Result<()>;
     /// Whether works of the commit that were submitted have not ended.
     fn is_busy(&self, commit: CommitId) -> bool;
     /// Lends the calling thread to the device until `done` says so or there is nothing to run. A device that

@@ -4,7 +4,7 @@
 
 use crate::backend::*;
 use crate::{Error, ErrorKind, Result, SamplerDescriptor, TextureDescriptor};
-use lockgate_sync::{CommitId, VertexKind};
+use lockgate_sync::{CommitId, Graph, VertexKind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A device that runs nothing. Commands complete in the order in which they could run.
@@ -12,7 +12,7 @@ pub struct NullBackend {
     info: DeviceInfo,
     observer: OnceLock<Arc<dyn Observer>>,
     /// Vertices of submissions that have not been reported.
-    submitted: Mutex<Vec<Submission>>,
+    submitted: Mutex<Vec<(Vec<SubmittedCommit>, Graph)>>,
 }
 
 impl Default for NullBackend {
@@ -137,8 +137,9 @@ impl Backend for NullBackend {
         texture.with_bytes(start, size.min(bytes.len()), |own| own.copy_from_slice(&bytes[..own.len()]))
     }
 
-    fn submit(&self, submission: Submission) -> Result<()> {
-        self.submitted.lock().unwrap_or_else(PoisonError::into_inner).push(submission);
+    fn submit(&self, submission: Submission<'_>) -> Result<()> {
+        let Submission { commits, graph } = submission;
+        self.submitted.lock().unwrap_or_else(PoisonError::into_inner).push((commits, graph.clone()));
         Ok(())
     }
 
@@ -149,7 +150,7 @@ impl Backend for NullBackend {
     fn help(&self, _done: &dyn Fn() -> bool) {
         let submitted = std::mem::take(&mut *self.submitted.lock().unwrap_or_else(PoisonError::into_inner));
         let Some(observer) = self.observer.get() else { return };
-        for vertex in submitted.iter().flat_map(|submission| &submission.graph.vertices) {
+        for vertex in submitted.iter().flat_map(|(_, graph)| &graph.vertices) {
             match vertex.kind {
                 VertexKind::Signal { event, value } => observer.signaled(event, value),
                 VertexKind::Complete(commit) => observer.completed(commit, CommitReport::default()),

@@ -120,7 +120,7 @@ impl Shared {
         let mut state = self.state();
         state.take(step, self.checking());
         // Without a commit there is nothing that a device could refuse.
-        let _ = self.flush(&mut state, Submission::default());
+        let _ = self.flush(&mut state);
         self.unlock(state);
         self.completions.wake();
     }
@@ -257,8 +257,7 @@ impl Shared {
         self.completions.begin(commit, commit_state);
         state.waiting.push((queue, commit));
         let submitted = SubmittedCommit { id: commit, queue, buffers: submitted };
-        let submission = Submission { commits: vec![submitted], ..Submission::default() };
-        let result = self.submit(&mut state, submission);
+        let result = self.submit(&mut state, vec![submitted]);
         self.unlock(state);
         // From here on the submission holds what is behind the handles, and the engine keeps what was dropped
         // until this commit is done.
@@ -272,9 +271,9 @@ impl Shared {
     }
 
     /// Hands the device what the engine has brought forth, and keeps what it has found.
-    fn flush(&self, state: &mut State, submission: Submission) -> Result<()> {
+    fn flush(&self, state: &mut State) -> Result<()> {
         self.find(state, None);
-        self.submit(state, submission)
+        self.submit(state, Vec::new())
     }
 
     /// Takes what the engine has brought forth, and makes findings of what it has found. Returns whether there is a
@@ -310,17 +309,17 @@ impl Shared {
     }
 
     /// Hands the device what was taken.
-    fn submit(&self, state: &mut State, mut submission: Submission) -> Result<()> {
+    fn submit(&self, state: &mut State, commits: Vec<SubmittedCommit>) -> Result<()> {
         let State { engine, taken, waiting, trace, .. } = state;
         waiting.retain(|(_, commit)| !engine.is_taken(*commit));
-        if taken.graph.vertices.is_empty() && submission.commits.is_empty() {
+        let graph = &taken.graph;
+        if graph.vertices.is_empty() && commits.is_empty() {
             return Ok(());
         }
-        submission.graph = std::mem::take(&mut taken.graph);
         if self.descriptor.tracing {
-            trace.graph.append(&submission.graph);
+            trace.graph.append(graph);
         }
-        self.backend.submit(submission)
+        self.backend.submit(Submission { commits, graph })
     }
 
     /// Waits until `done`. Lends this thread to the device, and gives up waits for events that nothing brings.
@@ -368,7 +367,7 @@ impl Shared {
             log::warn!("a wait for an event was given up after {:?}", self.descriptor.event_timeout);
         }
         // Without a commit there is nothing that a device could refuse.
-        let _ = self.flush(&mut state, Submission::default());
+        let _ = self.flush(&mut state);
         self.unlock(state);
     }
 
@@ -387,7 +386,7 @@ impl Shared {
                 state.take(Step::Host(HostStep::AccessWhenIdle(access)), self.checking());
                 let result = act();
                 // Without a commit there is nothing that a device could refuse.
-                let _ = self.flush(&mut state, Submission::default());
+                let _ = self.flush(&mut state);
                 self.unlock(state);
                 return result;
             };

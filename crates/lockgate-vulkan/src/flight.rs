@@ -138,7 +138,7 @@ impl Flight {
     }
 
     /// Plans, records and hands over. Returns hardware queues that need a thread.
-    pub(crate) fn submit(&self, submission: Submission) -> Result<Vec<usize>> {
+    pub(crate) fn submit(&self, submission: Submission<'_>) -> Result<Vec<usize>> {
         let mut state = self.lock();
         // A host that never waits gives back what is done here.
         let looked = self.look(&mut state).map_err(|result| error("asking how far the device is", result));
@@ -156,7 +156,7 @@ impl Flight {
             let (buffers, report, busy) = (commit.buffers.into(), CommitReport::default(), SmallVec::new());
             state.commits.insert(commit.id, Commit { queue, buffers, fresh, report, busy });
         }
-        let plan = self.plan(&mut state, &submission.graph);
+        let plan = self.plan(&mut state, submission.graph);
         let done = self.hand_over(&mut state, plan);
         if let Err(why) = done {
             let told = self.lose(&mut state, why.clone());
@@ -212,7 +212,7 @@ impl Flight {
             // Blits of images need a queue with graphics.
             let blits = matches!(own, Command::GenerateMipmaps { .. });
             let queue = if blits && !self.gpu.queues[queue as usize].graphics { graphics } else { queue };
-            let mut job = Job { queue, stages, fresh: SmallVec::new() };
+            let mut job = Job { queue, stages, fresh: Vec::new() };
             if commit.fresh[command.buffer as usize] {
                 for texture in textures(own, buffer).into_iter().filter(|texture| !texture.is_ready()) {
                     job.fresh.push(texture.id);
@@ -240,6 +240,7 @@ impl Flight {
         self.counters.add(&plan);
         for batch in plan.batches {
             self.hand_over_batch(state, &batch)?;
+            state.planner.give_back(batch);
         }
         state.notices.extend(plan.notices);
         Ok(())

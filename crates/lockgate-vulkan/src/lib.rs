@@ -367,7 +367,7 @@ impl Backend for VulkanBackend {
         self.transfer.write(&*native::<Texture>(texture)?, to, bytes)
     }
 
-    fn submit(&self, submission: Submission) -> Result<()> {
+    fn submit(&self, submission: Submission<'_>) -> Result<()> {
         let unwatched = self.flight.submit(submission)?;
         self.watch(unwatched);
         Ok(())

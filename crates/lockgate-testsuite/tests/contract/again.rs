@@ -74,6 +74,39 @@ fn several_of_the_same_are_in_flight_at_once() {
     });
 }
 
+/// One after another is in flight, and the host stays behind, catches up, or writes in between.
+#[test]
+fn frames_follow_each_other_however_far_the_host_is_behind() {
+    on_all_devices(|device| {
+        let scene = Scene::new(device);
+        let [a, b, words] = [(); 3].map(|()| scene.buffer(&[1; 64], HazardTrackingMode::Tracked));
+        let pipeline = scene.pipeline("mul_add");
+        let (mut expected, mut written) = (1u32, 1u32);
+        for behind in [0usize, 1, 2, 3, 1] {
+            let mut flying = std::collections::VecDeque::new();
+            for frame in 0..8u32 {
+                let own = [if frame % 3 == 2 { &words } else { &b }, &a];
+                flying.push_back(scene.queue.commit(&[&step(&scene, own, &pipeline, 1)]).unwrap());
+                expected = expected.wrapping_mul(3).wrapping_add(1);
+                if frame % 3 == 2 {
+                    written = written.wrapping_mul(3).wrapping_add(1);
+                }
+                if frame == 5 {
+                    assert_eq!(words.read::<u32>(0, 64).unwrap(), vec![written; 64]);
+                    written = frame;
+                    words.write(0, &[written; 64]).unwrap();
+                }
+                if flying.len() > behind {
+                    flying.pop_front().unwrap().wait_until_completed().unwrap();
+                }
+            }
+            // The last alone: what it was ordered behind is done too.
+            flying.pop_back().into_iter().for_each(|last| drop(last.wait_until_completed().unwrap()));
+            assert_eq!(a.read::<u32>(0, 64).unwrap(), vec![expected; 64], "{behind} behind");
+        }
+    });
+}
+
 #[test]
 fn vulkan_records_what_comes_again_once() {
     for subject in subjects() {

@@ -1,7 +1,8 @@
 //! What every device must do with commands, queues, events and mistakes.
 
 use crate::scene::Scene;
-use crate::subjects::on_all_devices;
+use crate::subjects::{Subject, on_all_devices, subjects};
+use lockgate_cpu::Order;
 use lockgate_runtime::*;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -349,6 +350,45 @@ fn feedback_comes_with_times_and_the_host_sees_what_was_written() {
         assert!((1..=3).contains(&pieces) && times && seen == 24, "{pieces} {times} {seen}");
         assert!(commit.wait_until_completed().unwrap().gpu_end_time() > Duration::ZERO);
     });
+}
+
+/// Devices that choose an order run what somebody waits for; the others tell whoever asks, and call whoever is to be called.
+#[test]
+fn whoever_does_not_wait_is_told_all_the_same() {
+    let chooses = |subject: &Subject| matches!(subject, Subject::Cpu(order) if *order != Order::Free);
+    for subject in subjects().into_iter().filter(|subject| !chooses(subject)) {
+        subject.run(DeviceDescriptor::default(), |device| {
+            let scene = Scene::new(device);
+            let data = scene.buffer(&[1; 4], HazardTrackingMode::Tracked);
+            let done = scene.device.new_shared_event("done");
+            let commit = |value: u32| {
+                let fill = |commands: &mut CommandBuffer| {
+                    commands.compute_command_encoder("").fill_buffer(&data, 0..16, 1)
+                };
+                let commit = scene.queue.commit(&[&scene.record("", fill).unwrap()]).unwrap();
+                scene.queue.signal_event(&done, u64::from(value));
+                commit
+            };
+            let polled = commit(1);
+            while !polled.is_completed() {
+                std::thread::yield_now();
+            }
+            scene.allocator.reset().unwrap();
+            drop(commit(2));
+            while done.signaled_value() < 2 {
+                std::thread::yield_now();
+            }
+            let (sender, receiver) = channel();
+            let listener = SharedEventListener::new();
+            let called = sender.clone();
+            // Before the work is there, and after.
+            done.notify(&listener, 3, move |_, _| called.send("event").unwrap());
+            let last = commit(3);
+            assert_eq!(receiver.recv().unwrap(), "event");
+            last.add_feedback_handler(move |_| sender.send("commit").unwrap());
+            assert_eq!(receiver.recv().unwrap(), "commit");
+        });
+    }
 }
 
 /// M44: a wait that timed out does not make the allocator free.

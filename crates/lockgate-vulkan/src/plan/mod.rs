@@ -89,7 +89,7 @@ pub struct Job {
     /// Where it does its work.
     pub stages: HardwareStages,
     /// Images that it uses and that may not have been used before: they are made ready first.
-    pub fresh: SmallVec<[ImageId; 2]>,
+    pub fresh: Vec<ImageId>,
 }
 
 /// A number for an image, unique over the life of a device.

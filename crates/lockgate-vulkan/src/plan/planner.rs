@@ -1,7 +1,7 @@
 //! Makes plans: which epoch and batch a command goes to, and what stands before it.
 
 use super::{Batch, HardwareStages, ImageId, Job, Notice, NoticeKind, Plan, Point, Step};
-use lockgate_sync::{CommandRef, Graph, Vertex, VertexId, VertexKind};
+use lockgate_sync::{CommandRef, Edge, Graph, Vertex, VertexId, VertexKind};
 use smallvec::{SmallVec, smallvec};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -81,6 +81,8 @@ pub struct Planner {
     plan: Plan,
     /// Commands of a batch by epoch; kept for its memory.
     sorted: Vec<(u64, CommandRef)>,
+    /// Steps of batches that were given back; kept for their memory.
+    spare: Vec<Vec<Step>>,
 }
 
 impl Planner {
@@ -103,6 +105,15 @@ impl Planner {
         }
         if !self.skipped.is_empty() {
             self.skipped = self.skipped.split_off(&VertexId(self.first));
+        }
+    }
+
+    /// A batch of a plan is not needed any more.
+    pub fn give_back(&mut self, batch: Batch) {
+        let mut steps = batch.steps;
+        steps.clear();
+        if self.spare.len() < self.queues.len() {
+            self.spare.push(steps);
         }
     }
 
@@ -135,7 +146,9 @@ impl Planner {
                 _ => None,
             };
             let reaches = match (vertex.kind, job) {
-                (VertexKind::Work { command, .. }, Some(job)) => self.work(graph, vertex, command, job),
+                (VertexKind::Work { command, .. }, Some(job)) => {
+                    self.work(graph.edges_of(vertex), command, &job)
+                }
                 (VertexKind::Work { command, .. }, None) => {
                     self.plan.skipped.push(command);
                     self.skipped.insert(vertex.id);
@@ -195,18 +208,26 @@ impl Planner {
         self.plan.notices.push(Notice { kind, points: reaches.iter().map(point).collect() });
     }
 
-    fn work(&mut self, graph: &Graph, vertex: &Vertex, command: CommandRef, job: Job) -> Reaches {
-        let own = job.queue as usize;
-        let known = job.fresh.iter().filter_map(|image| self.images.get(image));
-        let behind = graph.edges_of(vertex).iter().flat_map(|edge| self.reaches(edge.from)).chain(known);
-        let mut waits: SmallVec<[Point; 2]> = SmallVec::new();
-        let mut here: SmallVec<[Reach; 4]> = SmallVec::new();
-        for reach in behind.filter(|reach| !self.is_done(reach)) {
-            match reach.queue == job.queue {
-                true => here.push(*reach),
-                false => waits.push(Point { queue: reach.queue, batch: reach.batch }),
+    /// Tells of everything that a work is behind and that is not known to be done.
+    fn each_behind(&self, edges: &[Edge], job: &Job, mut tell: impl FnMut(&Reach)) {
+        for edge in edges {
+            self.reaches(edge.from).iter().filter(|reach| !self.is_done(reach)).for_each(&mut tell);
+        }
+        for reach in job.fresh.iter().filter_map(|image| self.images.get(image)) {
+            if !self.is_done(reach) {
+                tell(reach);
             }
         }
+    }
+
+    fn work(&mut self, edges: &[Edge], command: CommandRef, job: &Job) -> Reaches {
+        let own = job.queue as usize;
+        let mut waits: SmallVec<[Point; 2]> = SmallVec::new();
+        self.each_behind(edges, job, |reach| {
+            if reach.queue != job.queue {
+                waits.push(Point { queue: reach.queue, batch: reach.batch });
+            }
+        });
         if !waits.is_empty() {
             self.wait(own, &waits);
         }
@@ -214,20 +235,22 @@ impl Planner {
         let queue = &self.queues[own];
         let mut epoch = queue.floor;
         let mut after = HardwareStages::default();
-        for reach in here.iter().filter(|reach| !queue.open.has_behind(own, reach.batch)) {
-            // An image that was made ready has no stages: its barrier held back everything that comes later.
-            let next = reach.epoch + u64::from(reach.stages != HardwareStages::default());
-            epoch = epoch.max(next);
-            after |= reach.stages;
-        }
+        self.each_behind(edges, job, |reach| {
+            if reach.queue == job.queue && !queue.open.has_behind(own, reach.batch) {
+                // An image that was made ready has no stages: its barrier held back everything that comes later.
+                let next = reach.epoch + u64::from(reach.stages != HardwareStages::default());
+                epoch = epoch.max(next);
+                after |= reach.stages;
+            }
+        });
+        let batch = queue.closed + 1;
         let fresh: Vec<ImageId> =
             job.fresh.iter().copied().filter(|image| !self.images.contains_key(image)).collect();
-        let batch = self.queues[own].closed + 1;
         for image in &fresh {
             let stages = HardwareStages::default();
             self.images.insert(*image, Reach { queue: job.queue, stages, epoch, batch });
         }
-        self.queues[own].add(epoch, command, &job, after, fresh);
+        self.queues[own].add(epoch, command, job, after, fresh);
         smallvec![Reach { queue: job.queue, stages: job.stages, epoch, batch }]
     }
 
@@ -283,9 +306,10 @@ impl Planner {
         queue.floor = queue.last;
         by_epoch(&mut open.commands, &mut self.sorted, floor);
         let mut among = 0;
-        let mut steps = Vec::with_capacity(open.commands.len() + open.barriers.len());
+        let mut steps = self.spare.pop().unwrap_or_default();
+        steps.reserve(open.commands.len() + open.barriers.len());
         let mut barriers = (floor..).zip(open.barriers).peekable();
-        for (epoch, command) in open.commands {
+        for (epoch, command) in open.commands.drain(..) {
             while let Some((_, barrier)) = barriers.next_if(|(before, _)| *before <= epoch) {
                 let Pending { after, before, fresh } = barrier;
                 if before != HardwareStages::default() {
@@ -295,6 +319,7 @@ impl Planner {
             }
             steps.push(Step::Command(command));
         }
+        self.queues[at].open.commands = open.commands;
         let (queue, number) = (at as u32, self.queues[at].closed);
         let (waits, barriers, stages) = (open.waits, among, open.stages);
         self.plan.batches.push(Batch { queue, number, waits, steps, barriers, stages });
