@@ -34,6 +34,7 @@ pub use binding::{
     SamplerBinding, TextureBinding, TextureDimension,
 };
 pub use error::KernelError;
+pub(crate) use jit::Workspace;
 pub use reflect::{Elements, Slot, SlotKind};
 
 /// What to compile.
@@ -160,7 +161,9 @@ impl Kernel {
             // SAFETY: the caller's promise.
             Runner::Interpreter(program) => unsafe { program.run(launch, groups, Some(recorder)) },
             // SAFETY: the caller's promise.
-            Runner::Jit(code) => unsafe { code.run(launch, groups, Some(recorder)) },
+            Runner::Jit(code) => unsafe {
+                code.run(launch, groups, Some(recorder), &mut Workspace::default())
+            },
         }
     }
 
@@ -200,6 +203,20 @@ impl Kernel {
     /// [`Self::slots`] says that the kernel may write. Nobody may hold a reference to that memory or access it other than
     /// atomically or by machine code.
     pub unsafe fn run(&self, launch: &Launch<'_>, groups: Range<u64>) -> Outcome {
+        // SAFETY: the caller's promise.
+        unsafe { self.run_in(launch, groups, &mut Workspace::default()) }
+    }
+
+    /// The same in memory that was used before.
+    ///
+    /// # Safety
+    /// As for [`Self::run`].
+    pub(crate) unsafe fn run_in(
+        &self,
+        launch: &Launch<'_>,
+        groups: Range<u64>,
+        workspace: &mut Workspace,
+    ) -> Outcome {
         if let Err(message) = reflect::check(self.slots(), launch) {
             return Outcome::Failed(message);
         }
@@ -211,7 +228,16 @@ impl Kernel {
             // SAFETY: the caller's promise.
             Runner::Interpreter(program) => unsafe { program.run(launch, groups, None) },
             // SAFETY: the caller's promise.
-            Runner::Jit(code) => unsafe { code.run(launch, groups, None) },
+            Runner::Jit(code) => unsafe { code.run(launch, groups, None, workspace) },
+        }
+    }
+
+    /// About how many statements a workgroup executes, if it surely ends soon and all code that it needs is there.
+    /// `cut`: the grid cuts workgroups.
+    pub(crate) fn weight(&self, cut: bool) -> Option<u64> {
+        match &self.runner {
+            Runner::Interpreter(_) => None,
+            Runner::Jit(code) => code.weight(cut),
         }
     }
 }

@@ -52,6 +52,26 @@ pub(super) fn find(program: &Program, shapes: &Shapes) -> Counted {
     counted
 }
 
+/// About how many statements an invocation executes at most, if that is known.
+pub(super) fn weight(program: &Program, shapes: &Shapes) -> Option<u64> {
+    weight_of(program, shapes, &program.body)
+}
+
+fn weight_of(program: &Program, shapes: &Shapes, list: &[Stmt]) -> Option<u64> {
+    let mut total = 0u64;
+    for (i, stmt) in list.iter().enumerate() {
+        let mut weight = 0u64;
+        for inner in stmt.lists() {
+            weight = weight.checked_add(weight_of(program, shapes, inner)?)?;
+        }
+        if let Stmt::Loop { label, body } = stmt {
+            weight = weight.checked_mul(counter(program, shapes, &list[..i], *label, body)?.passes)?;
+        }
+        total = total.checked_add(weight.checked_add(1)?)?;
+    }
+    Some(total)
+}
+
 /// A loop from `start` up to below `end`.
 struct Counter {
     var: Var,

@@ -60,7 +60,7 @@ use super::{
 use code::{Context, Scratch, Variant};
 use ir::Program;
 use told::Watcher;
-use workspace::Workspace;
+pub(crate) use workspace::Workspace;
 
 /// Why there is no machine code.
 pub(super) enum Refused {
@@ -84,6 +84,8 @@ type Entry = unsafe extern "C" fn(*const Context) -> u32;
 struct Compiled {
     entry: Entry,
     scratch_bytes: u32,
+    /// About how many statements a workgroup executes, where the ends of all its loops are known.
+    weight: Option<u64>,
     /// Taken when the code is dropped; nothing else looks at it.
     module: Mutex<Option<JITModule>>,
 }
@@ -163,8 +165,11 @@ fn compile_variant(program: &Program, slots: usize, lanes: u32, partial: bool) -
         slots,
         partial,
     };
+    let weight = counted::weight(program, &shapes);
+    let weight = weight.and_then(|weight| weight.checked_mul(program.invocations().into()));
+    let weight = weight.and_then(|weight| weight.checked_add((program.shared_bytes / 16).into()));
     let (module, entry) = assemble(&variant).map_err(Refused::Unsupported)?;
-    Ok(Compiled { entry, scratch_bytes, module: Mutex::new(Some(module)) })
+    Ok(Compiled { entry, scratch_bytes, weight, module: Mutex::new(Some(module)) })
 }
 
 /// The machine that everything is compiled for.
@@ -225,6 +230,11 @@ impl Code {
         sizes.min().unwrap_or(4).min(4)
     }
 
+    /// See [`super::Kernel::weight`].
+    pub(super) fn weight(&self, cut: bool) -> Option<u64> {
+        if cut { self.edge.get()?.as_ref().ok()?.weight } else { self.main.weight }
+    }
+
     fn edge(&self) -> Result<&Compiled, &'static str> {
         let compiled = self.edge.get_or_init(|| {
             let lanes = if self.program.subgroups { 4 } else { 1 };
@@ -247,6 +257,7 @@ impl Code {
         launch: &Launch<'_>,
         groups: Range<u64>,
         recorder: Option<&mut Recorder>,
+        workspace: &mut Workspace,
     ) -> Outcome {
         if groups.is_empty() {
             return Outcome::Done;
@@ -255,8 +266,8 @@ impl Code {
             return Outcome::Failed("code that tells what it does and a recorder belong together".into());
         }
         let mut watcher = recorder.map(|recorder| Watcher::new(recorder, &self.program));
-        let mut workspace = Workspace::new(&self.program, &self.globals, launch);
-        let mut context = self.context(launch, &mut workspace);
+        workspace.begin(&self.program, &self.globals, launch);
+        let mut context = self.context(launch, workspace);
         context.group = group_at(launch.grid, groups.start);
         for group in groups {
             if launch.stop.load(Ordering::Relaxed) {
@@ -269,16 +280,8 @@ impl Code {
                         return Outcome::Failed(format!("{feature} is not supported in part of a workgroup"));
                     }
                 };
-            // Filling nothing is not free: a masked store to an address without memory costs more than a small workgroup.
-            if !workspace.shared.is_empty() {
-                workspace.shared.fill(0);
-            }
-            let words = compiled.scratch_bytes.div_ceil(16) as usize;
-            if workspace.scratch.len() < words {
-                workspace.scratch.resize(words, 0);
-            }
-            context.shared = workspace.shared.as_mut_ptr().cast();
-            context.scratch = workspace.scratch.as_mut_ptr().cast();
+            context.shared = workspace.zeroed_shared(self.program.shared_bytes);
+            context.scratch = workspace.scratch(compiled.scratch_bytes);
             if let Some(watcher) = &mut watcher {
                 watcher.begin_group(group, &mut context);
                 context.watcher = (&raw mut *watcher).cast();
@@ -294,11 +297,11 @@ impl Code {
     }
 
     /// What all workgroups of a launch see.
-    fn context(&self, launch: &Launch<'_>, workspace: &mut Workspace) -> Context {
+    fn context(&self, launch: &Launch<'_>, workspace: &Workspace) -> Context {
         Context {
             slots: workspace.slots.as_ptr(),
-            shared: workspace.shared.as_mut_ptr().cast(),
-            scratch: workspace.scratch.as_mut_ptr().cast(),
+            shared: std::ptr::null_mut(),
+            scratch: std::ptr::null_mut(),
             immediates: workspace.immediates.as_ptr(),
             constants: self.program.constants.as_ptr(),
             stop: launch.stop.as_ptr().cast(),
