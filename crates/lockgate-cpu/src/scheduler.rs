@@ -183,7 +183,9 @@ impl Scheduler {
             while self.bell.count() == seen && since.elapsed() < SPIN {
                 std::hint::spin_loop();
             }
-            self.bell.sleep(seen);
+            if self.bell.count() == seen {
+                self.bell.sleep(seen);
+            }
         }
         self.report(&mut hand.over);
     }

@@ -130,7 +130,7 @@ pub(super) fn compile(
         return Err(Refused::Unsupported("subgroups whose accesses are told"));
     }
     let wide = program.subgroups || lanes == Lanes::Four && fits_four_lanes(&program);
-    let main = compile_variant(&program, globals.slots.len(), if wide { 4 } else { 1 }, false)?;
+    let main = compile_variant(&program, globals, if wide { 4 } else { 1 }, false)?;
     Ok(Code { program, globals: globals.clone(), main, edge: OnceLock::new() })
 }
 
@@ -139,7 +139,12 @@ fn fits_four_lanes(program: &Program) -> bool {
     program.workgroup_size[0].is_multiple_of(4)
 }
 
-fn compile_variant(program: &Program, slots: usize, lanes: u32, partial: bool) -> Result<Compiled, Refused> {
+fn compile_variant(
+    program: &Program,
+    globals: &Globals,
+    lanes: u32,
+    partial: bool,
+) -> Result<Compiled, Refused> {
     let shapes = shape::find(program, lanes);
     if let Some(span) = shapes.bad_barrier {
         // The shapes of arrays are not tracked, so a barrier that hangs on one may be fine.
@@ -162,7 +167,7 @@ fn compile_variant(program: &Program, slots: usize, lanes: u32, partial: bool) -
         plan: &plan,
         layout: &layout,
         lanes,
-        slots,
+        globals,
         partial,
     };
     let weight = counted::weight(program, &shapes);
@@ -238,11 +243,9 @@ impl Code {
     fn edge(&self) -> Result<&Compiled, &'static str> {
         let compiled = self.edge.get_or_init(|| {
             let lanes = if self.program.subgroups { 4 } else { 1 };
-            compile_variant(&self.program, self.globals.slots.len(), lanes, true).map_err(|refused| {
-                match refused {
-                    Refused::Unsupported(feature) => feature,
-                    Refused::Barrier(_) => "a barrier in control flow that is not uniform",
-                }
+            compile_variant(&self.program, &self.globals, lanes, true).map_err(|refused| match refused {
+                Refused::Unsupported(feature) => feature,
+                Refused::Barrier(_) => "a barrier in control flow that is not uniform",
             })
         });
         compiled.as_ref().map_err(|feature| *feature)
