@@ -164,6 +164,10 @@ pub(super) struct Emitter<'a, 'f> {
     pub(super) stopped: Block,
     /// Which site the texture operation that is emitted now is.
     pub(super) texel_site: Option<u32>,
+    /// Loops around what is emitted now, inside of the stretch between barriers.
+    pub(super) loops: usize,
+    /// Whether what is emitted now seldom runs.
+    pub(super) seldom: bool,
     /// Where calls for texels are filled.
     pub(super) image_calls: Option<StackSlot>,
     /// Statements that may still be emitted twice.
@@ -268,6 +272,8 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
         first: None,
         stopped,
         texel_site: None,
+        loops: 0,
+        seldom: false,
         image_calls: None,
         budget: 300,
         halves: Vec::new(),
@@ -516,7 +522,7 @@ impl Emitter<'_, '_> {
             None => leaves.then(|| self.new_mask(None)),
         };
         self.scopes.push(Scope { label: None, exit: end, mask, full });
-        let reached = if full { self.list(body) } else { self.by_mask(body) };
+        let reached = if full { self.list(body) } else { self.by_mask(body, true) };
         if reached {
             self.b.ins().jump(end, NONE);
         }

@@ -50,13 +50,14 @@ impl Emitter<'_, '_> {
         {
             return self.size(&plane, texture, fields, [*width, *height]);
         }
-        let at = self.plane_coordinates(fields).zip(plane);
+        // In machine code it is fast, and large.
+        let at = self.plane_coordinates(fields).zip(plane).filter(|_| !self.seldom);
         match (op, at, <[Id; 4]>::try_from(results)) {
             (ImageOp::Load, Some((at, plane)), Ok(results)) if wide && floats(self, &results) => {
                 let rows = self.load_texels(slot, &plane, at, fields);
                 self.define_rows(results, rows);
             }
-            (ImageOp::Sample, _, Ok(results)) if wide => {
+            (ImageOp::Sample, _, Ok(results)) if wide && !self.seldom => {
                 let rows = self.sample(texture, sampler, fields);
                 self.define_rows(results, rows);
             }
