@@ -289,3 +289,26 @@ fn a_time_out_among_small_works_fails_what_waits_for_it_alone() {
     assert_eq!(beside.read::<u32>(0, 1).unwrap(), [32]);
     assert_eq!(data.read::<u32>(252, 1).unwrap(), [2], "the last was not run");
 }
+
+/// Telling another thread would take longer.
+#[test]
+fn who_commits_runs_what_is_small_and_alone() {
+    let cpu = CpuDescriptor { time_limit: Duration::from_millis(50), ..Default::default() };
+    let scene = Scene::new(&open_with(cpu, DeviceDescriptor::default()));
+    let data = scene.buffer(&[1; 64], HazardTrackingMode::Untracked);
+    let commit = |name: &str, count: u32| {
+        let (pipeline, table) = (scene.pipeline(name), scene.table(&data));
+        let commands = scene.record("", |commands| {
+            let mut encoder = commands.compute_command_encoder("");
+            encoder.set_compute_pipeline(&pipeline);
+            encoder.set_argument_table(&table);
+            encoder.dispatch_threads([count, 1, 1]);
+        });
+        scene.queue.commit(&[&commands.unwrap()]).unwrap()
+    };
+    assert!(commit("double", 64).is_completed());
+    assert_eq!(data.read::<u32>(0, 1).unwrap(), [2]);
+    let long = commit("forever", 1);
+    assert!(!long.is_completed(), "nobody knows when it ends");
+    assert_eq!(long.wait_until_completed().unwrap_err().kind(), ErrorKind::Timeout);
+}
