@@ -312,9 +312,12 @@ fn failure(outcome: Outcome, label: &str) -> Option<Error> {
 fn workgroups(grid: Grid, size: [u32; 3]) -> std::result::Result<([u32; 3], Option<[u32; 3]>), BufferSpan> {
     match grid {
         Grid::Threads(threads) => {
-            let groups = [0, 1, 2].map(|axis| threads[axis].div_ceil(size[axis].max(1)));
-            let cut = (0..3).any(|axis| !threads[axis].is_multiple_of(size[axis].max(1)));
-            Ok((groups, cut.then_some(threads)))
+            // Most sides are one, and a division is slow.
+            let whole = |axis: usize| if size[axis] > 1 { threads[axis] / size[axis] } else { threads[axis] };
+            let whole = [whole(0), whole(1), whole(2)];
+            let cut = [0, 1, 2].map(|axis| whole[axis] * size[axis].max(1) < threads[axis]);
+            let groups = [0, 1, 2].map(|axis| whole[axis] + u32::from(cut[axis]));
+            Ok((groups, cut.contains(&true).then_some(threads)))
         }
         Grid::Threadgroups(groups) => Ok((groups, None)),
         Grid::Indirect(span) => Err(span),
@@ -329,6 +332,14 @@ fn gather(
     into: &mut Vec<Binding>,
 ) -> Result<()> {
     let slots = kernel.slots();
+    let mut rest = list.iter().map(|binding| resolve(binding, of));
+    let missing = || Error::new(ErrorKind::Invalid, "a binding is missing");
+    if slots.iter().all(|slot| slot.elements.is_none()) {
+        for _ in slots {
+            into.push(rest.next().ok_or_else(missing)??);
+        }
+        return Ok(());
+    }
     let count = |elements: Option<Elements>| match elements {
         None => 1,
         Some(Elements::Known(count)) => count as usize,
@@ -336,11 +347,10 @@ fn gather(
     };
     let open = slots.iter().filter(|slot| slot.elements == Some(Elements::Given)).count().max(1);
     let given = list.len().saturating_sub(slots.iter().map(|slot| count(slot.elements)).sum()) / open;
-    let mut rest = list.iter().map(|binding| resolve(binding, of));
     for slot in slots {
         let mut next = |count: usize| Ok(Binding::Array(rest.by_ref().take(count).collect::<Result<_>>()?));
         into.push(match slot.elements {
-            None => rest.next().ok_or_else(|| Error::new(ErrorKind::Invalid, "a binding is missing"))??,
+            None => rest.next().ok_or_else(missing)??,
             Some(Elements::Known(count)) => next(count as usize)?,
             Some(Elements::Given) => next(given)?,
         });

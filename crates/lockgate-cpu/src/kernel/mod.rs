@@ -220,9 +220,9 @@ impl Kernel {
         if let Err(message) = reflect::check(self.slots(), launch) {
             return Outcome::Failed(message);
         }
-        let total = launch.grid.iter().map(|n| u128::from(*n)).product::<u128>();
-        if u128::from(groups.end) > total {
-            return Outcome::Failed(format!("workgroups {groups:?} of a grid of {total}"));
+        let total = launch.grid.iter().try_fold(1u64, |total, count| total.checked_mul((*count).into()));
+        if total.is_some_and(|total| groups.end > total) {
+            return Outcome::Failed(format!("workgroups {groups:?} of a grid of {:?}", launch.grid));
         }
         match &self.runner {
             // SAFETY: the caller's promise.
@@ -261,6 +261,9 @@ fn barrier(span: Span) -> KernelError {
 
 /// The workgroup with a linear index; the grid is not empty.
 fn group_at(grid: [u32; 3], index: u64) -> [u32; 3] {
+    if index == 0 {
+        return [0; 3];
+    }
     let [x, y] = [u64::from(grid[0]), u64::from(grid[1])];
     [(index % x) as u32, (index / x % y) as u32, (index / x / y) as u32]
 }
