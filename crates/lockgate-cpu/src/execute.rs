@@ -65,6 +65,9 @@ const SHARE_INVOCATIONS_MIN: u64 = 4096;
 /// What looking a work up costs, in statements of invocations.
 const WORK_COST: u64 = 200;
 
+/// The same for each of its bindings.
+const BINDING_COST: u64 = 20;
+
 /// About as many invocations are one part of an observed dispatch, so that the time limit is not for the whole.
 const OBSERVE_INVOCATIONS: u64 = 4096;
 
@@ -253,12 +256,13 @@ impl Dispatch {
 /// About what a command costs, in statements of invocations, if it surely ends soon.
 pub(crate) fn weigh(of: &SubmittedBuffer, command: u32) -> Option<u64> {
     match of.contents.commands().get(command as usize)? {
-        Command::Dispatch { pipeline, grid, .. } => {
+        Command::Dispatch { pipeline, grid, binding_count, .. } => {
             let pipeline: &Pipeline = native(of.pipelines.get(*pipeline as usize)?).ok()?;
             let (groups, threads) = workgroups(*grid, pipeline.kernel.workgroup_size()).ok()?;
             let groups =
                 groups.iter().try_fold(1u64, |product, count| product.checked_mul((*count).into()))?;
-            Some(WORK_COST + groups.checked_mul(pipeline.kernel.weight(threads.is_some())?)?)
+            let work = groups.checked_mul(pipeline.kernel.weight(threads.is_some())?)?;
+            work.checked_add(WORK_COST + BINDING_COST * u64::from(*binding_count))
         }
         Command::CopyBuffer { to, .. } | Command::FillBuffer { to, .. } => Some(WORK_COST + to.size / 4),
         _ => None,

@@ -289,3 +289,53 @@ fn find_entry(module: &Module, name: &str) -> Result<usize, KernelError> {
         .position(|entry| entry.name == name && entry.stage == naga::ShaderStage::Compute)
         .ok_or_else(|| KernelError::invalid(Span::UNDEFINED, format!("no compute entry point `{name}`")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernel(body: &str, engine: Engine) -> Kernel {
+        let wgsl = format!(
+            "@group(0) @binding(0) var<storage, read_write> words: array<u32>;
+            @compute @workgroup_size(4) fn main(@builtin(local_invocation_index) i: u32) {{ {body} }}"
+        );
+        let module = naga::front::wgsl::parse_str(&wgsl).unwrap();
+        let flags = naga::valid::ValidationFlags::all();
+        let info =
+            naga::valid::Validator::new(flags, naga::valid::Capabilities::all()).validate(&module).unwrap();
+        let (module, info) = (&module, &info);
+        let (entry_point, constants, lanes) = ("main", [].as_slice(), Lanes::Four);
+        Kernel::new(&KernelDescriptor { module, info, entry_point, constants, engine, lanes }).unwrap()
+    }
+
+    #[test]
+    fn what_surely_ends_has_a_weight() {
+        let weight = |body| kernel(body, Engine::Jit).weight(false);
+        let once = weight("words[i] += 3u;").unwrap();
+        let often = weight("for (var n = 0; n < 100; n++) { words[i] += 3u; }").unwrap();
+        assert!((50..300).contains(&(often / once)), "{once} {often}");
+        assert!(weight("words[i] = u32(sin(f32(i)));").unwrap() > once);
+        assert_eq!(weight("for (var n = 0u; n < words[0]; n++) { words[i] += 3u; }"), None);
+        assert_eq!(weight("while words[0] == 0u {}"), None);
+    }
+
+    #[test]
+    fn what_is_not_made_yet_or_interpreted_has_none() {
+        let body = "words[i] += 3u;";
+        assert_eq!(kernel(body, Engine::Interpreter).weight(false), None);
+        let kernel = kernel(body, Engine::Jit);
+        assert_eq!(kernel.weight(true), None, "code for parts of workgroups is made when it is needed");
+        let mut words = [0u32; 4];
+        let binding = BufferBinding { ptr: words.as_mut_ptr().cast(), len: 16 };
+        let launch = Launch {
+            grid: [1; 3],
+            threads: Some([3, 1, 1]),
+            bindings: &[Binding::Buffer(binding)],
+            immediates: &[],
+            stop: &std::sync::atomic::AtomicBool::new(false),
+        };
+        // SAFETY: the memory outlives the call, and nobody else touches it.
+        assert_eq!(unsafe { kernel.run(&launch, 0..1) }, Outcome::Done);
+        assert_eq!((words, kernel.weight(true).is_some()), ([3, 3, 3, 0], true));
+    }
+}
