@@ -4,7 +4,7 @@ use crate::copy;
 use crate::graph::ReadyWork;
 use crate::kernel::port::Port;
 use crate::kernel::watch::Recorder;
-use crate::kernel::{Binding, BufferBinding, Elements, Kernel, Launch, Outcome, SamplerBinding};
+use crate::kernel::{Binding, BufferBinding, Elements, Kernel, Launch, Outcome, SamplerBinding, Workspace};
 use crate::memory::Span;
 use crate::observe::{self, Log};
 use crate::resource::{Buffer, Texture, native};
@@ -44,6 +44,13 @@ pub(crate) struct Dispatch {
     recorder: Option<Mutex<Recorder>>,
 }
 
+/// What a thread uses again from work to work.
+#[derive(Default)]
+pub(crate) struct Bench {
+    bindings: Vec<Binding>,
+    pub(crate) workspace: Workspace,
+}
+
 /// What a ready work turns out to be.
 pub(crate) enum Job {
     /// It was done here.
@@ -54,6 +61,12 @@ pub(crate) enum Job {
 
 /// Fewer invocations than this stay on one thread: handing them out costs more than running them.
 const SHARE_INVOCATIONS_MIN: u64 = 4096;
+
+/// What looking a work up costs, in statements of invocations.
+const WORK_COST: u64 = 200;
+
+/// The same for each of its bindings.
+const BINDING_COST: u64 = 20;
 
 /// About as many invocations are one part of an observed dispatch, so that the time limit is not for the whole.
 const OBSERVE_INVOCATIONS: u64 = 4096;
@@ -101,16 +114,12 @@ impl Dispatch {
             .downcast::<Pipeline>()
             .map_err(|_| Error::new(ErrorKind::Invalid, "a pipeline of another device"))?;
         let list = &of.contents.bindings()[bindings as usize..][..binding_count as usize];
-        let bindings = gather(&pipeline.kernel, list, of)?;
+        let mut bindings = Vec::new();
+        gather(&pipeline.kernel, list, of, &mut bindings)?;
         let size = pipeline.kernel.workgroup_size();
-        let (grid, limit) = match grid {
-            Grid::Threads(threads) => {
-                let groups = [0, 1, 2].map(|axis| threads[axis].div_ceil(size[axis].max(1)));
-                let cut = (0..3).any(|axis| !threads[axis].is_multiple_of(size[axis].max(1)));
-                (groups, cut.then_some(threads))
-            }
-            Grid::Threadgroups(groups) => (groups, None),
-            Grid::Indirect(span) => {
+        let (grid, limit) = match workgroups(grid, size) {
+            Ok(known) => known,
+            Err(span) => {
                 let counts = counts(&span, of, read)?;
                 (indirect(counts, max_threadgroups, &pipeline.label)?, None)
             }
@@ -171,14 +180,14 @@ impl Dispatch {
     }
 
     /// Runs workgroups. Returns whether they were the last to end.
-    pub(crate) fn run(&self, groups: Range<u64>, stop: &AtomicBool) -> bool {
+    pub(crate) fn run(&self, groups: Range<u64>, stop: &AtomicBool, workspace: &mut Workspace) -> bool {
         let count = groups.end - groups.start;
         if !self.failed.load(Ordering::Relaxed) {
             let launch = self.launch(stop);
             let outcome = match &self.recorder {
                 // SAFETY: the command buffer keeps every bound resource, and so its memory, alive until the commit
                 // completes; nobody makes references to that memory (`memory`).
-                None => unsafe { self.pipeline.kernel.run(&launch, groups) },
+                None => unsafe { self.pipeline.kernel.run_in(&launch, groups, workspace) },
                 Some(recorder) => {
                     let mut recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
                     // SAFETY: as above.
@@ -237,25 +246,104 @@ impl Dispatch {
     }
 
     fn note(&self, outcome: Outcome) {
-        let error = match outcome {
-            Outcome::Done => return,
-            Outcome::Stopped => {
-                let message = format!("kernel `{}` ran longer than the device's time limit", self.label());
-                Error::new(ErrorKind::Timeout, message)
-            }
-            Outcome::Failed(why) => {
-                Error::new(ErrorKind::Execution, format!("kernel `{}`: {why}", self.label()))
-            }
-        };
+        let Some(error) = failure(outcome, self.label()) else { return };
         self.failed.store(true, Ordering::Relaxed);
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert(error);
     }
 }
 
+/// About what a command costs, in statements of invocations, if it surely ends soon.
+pub(crate) fn weigh(of: &SubmittedBuffer, command: u32) -> Option<u64> {
+    match of.contents.commands().get(command as usize)? {
+        Command::Dispatch { pipeline, grid, binding_count, .. } => {
+            let pipeline: &Pipeline = native(of.pipelines.get(*pipeline as usize)?).ok()?;
+            let (groups, threads) = workgroups(*grid, pipeline.kernel.workgroup_size()).ok()?;
+            let groups =
+                groups.iter().try_fold(1u64, |product, count| product.checked_mul((*count).into()))?;
+            let work = groups.checked_mul(pipeline.kernel.weight(threads.is_some())?)?;
+            work.checked_add(WORK_COST + BINDING_COST * u64::from(*binding_count))
+        }
+        Command::CopyBuffer { to, .. } | Command::FillBuffer { to, .. } => Some(WORK_COST + to.size / 4),
+        _ => None,
+    }
+}
+
+/// Runs a work of a [`weigh`]ed cost on the calling thread. Nobody watches it.
+pub(crate) fn run_small(of: &SubmittedBuffer, command: u32, bench: &mut Bench) -> Result<()> {
+    let command = &of.contents.commands()[command as usize];
+    let Command::Dispatch { pipeline, bindings, binding_count, grid, immediates } = *command else {
+        return copy::run(command, of);
+    };
+    let pipeline: &Pipeline = native(&of.pipelines[pipeline as usize])?;
+    let kernel = &*pipeline.kernel;
+    let Ok((grid, threads)) = workgroups(grid, kernel.workgroup_size()) else {
+        return Err(Error::new(ErrorKind::Invalid, "the size of a small dispatch is not known"));
+    };
+    let list = &of.contents.bindings()[bindings as usize..][..binding_count as usize];
+    bench.bindings.clear();
+    gather(kernel, list, of, &mut bench.bindings)?;
+    let launch = Launch {
+        grid,
+        threads,
+        bindings: &bench.bindings,
+        immediates: of
+            .contents
+            .immediates()
+            .get(immediates.0 as usize..(immediates.0 + immediates.1) as usize)
+            .unwrap_or(&[]),
+        stop: &AtomicBool::new(false),
+    };
+    let total = grid.iter().map(|count| u64::from(*count)).product();
+    // SAFETY: as in `Dispatch::run`.
+    let outcome = unsafe { kernel.run_in(&launch, 0..total, &mut bench.workspace) };
+    failure(outcome, &pipeline.label).map_or(Ok(()), Err)
+}
+
+/// What went wrong with a kernel, if anything did.
+fn failure(outcome: Outcome, label: &str) -> Option<Error> {
+    match outcome {
+        Outcome::Done => None,
+        Outcome::Stopped => {
+            let message = format!("kernel `{label}` ran longer than the device's time limit");
+            Some(Error::new(ErrorKind::Timeout, message))
+        }
+        Outcome::Failed(why) => Some(Error::new(ErrorKind::Execution, format!("kernel `{label}`: {why}"))),
+    }
+}
+
+/// The workgroups of a grid, and its invocations where it cuts some; what to read where that is not known yet.
+fn workgroups(grid: Grid, size: [u32; 3]) -> std::result::Result<([u32; 3], Option<[u32; 3]>), BufferSpan> {
+    match grid {
+        Grid::Threads(threads) => {
+            // Most sides are one, and a division is slow.
+            let whole = |axis: usize| if size[axis] > 1 { threads[axis] / size[axis] } else { threads[axis] };
+            let whole = [whole(0), whole(1), whole(2)];
+            let cut = [0, 1, 2].map(|axis| whole[axis] * size[axis].max(1) < threads[axis]);
+            let groups = [0, 1, 2].map(|axis| whole[axis] + u32::from(cut[axis]));
+            Ok((groups, cut.contains(&true).then_some(threads)))
+        }
+        Grid::Threadgroups(groups) => Ok((groups, None)),
+        Grid::Indirect(span) => Err(span),
+    }
+}
+
 /// One binding for each slot of a kernel; those of an array together.
-fn gather(kernel: &Kernel, list: &[backend::Binding], of: &SubmittedBuffer) -> Result<Vec<Binding>> {
+fn gather(
+    kernel: &Kernel,
+    list: &[backend::Binding],
+    of: &SubmittedBuffer,
+    into: &mut Vec<Binding>,
+) -> Result<()> {
     let slots = kernel.slots();
+    let mut rest = list.iter().map(|binding| resolve(binding, of));
+    let missing = || Error::new(ErrorKind::Invalid, "a binding is missing");
+    if slots.iter().all(|slot| slot.elements.is_none()) {
+        for _ in slots {
+            into.push(rest.next().ok_or_else(missing)??);
+        }
+        return Ok(());
+    }
     let count = |elements: Option<Elements>| match elements {
         None => 1,
         Some(Elements::Known(count)) => count as usize,
@@ -263,17 +351,15 @@ fn gather(kernel: &Kernel, list: &[backend::Binding], of: &SubmittedBuffer) -> R
     };
     let open = slots.iter().filter(|slot| slot.elements == Some(Elements::Given)).count().max(1);
     let given = list.len().saturating_sub(slots.iter().map(|slot| count(slot.elements)).sum()) / open;
-    let mut rest = list.iter().map(|binding| resolve(binding, of));
-    let mut next = |count: usize| rest.by_ref().take(count).collect::<Result<Vec<_>>>();
-    let missing = || Error::new(ErrorKind::Invalid, "a binding is missing");
-    slots
-        .iter()
-        .map(|slot| match slot.elements {
-            None => next(1)?.pop().ok_or_else(missing),
-            Some(Elements::Known(count)) => Ok(Binding::Array(next(count as usize)?)),
-            Some(Elements::Given) => Ok(Binding::Array(next(given)?)),
-        })
-        .collect()
+    for slot in slots {
+        let mut next = |count: usize| Ok(Binding::Array(rest.by_ref().take(count).collect::<Result<_>>()?));
+        into.push(match slot.elements {
+            None => rest.next().ok_or_else(missing)??,
+            Some(Elements::Known(count)) => next(count as usize)?,
+            Some(Elements::Given) => next(given)?,
+        });
+    }
+    Ok(())
 }
 
 fn resolve(binding: &backend::Binding, of: &SubmittedBuffer) -> Result<Binding> {

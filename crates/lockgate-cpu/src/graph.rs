@@ -44,6 +44,33 @@ pub(crate) struct ReadyWork {
     pub(crate) buffers: Arc<[SubmittedBuffer]>,
 }
 
+/// Small works of one commit that one thread takes at once.
+#[derive(Default)]
+pub(crate) struct Batch {
+    /// The commit, and its command buffers.
+    pub(crate) of: Option<(CommitId, Arc<[SubmittedBuffer]>)>,
+    pub(crate) works: Vec<SmallWork>,
+}
+
+/// A work of a [`Batch`].
+pub(crate) struct SmallWork {
+    pub(crate) vertex: VertexId,
+    pub(crate) command: CommandRef,
+    /// Whether it waits for the one before it, and for nothing else.
+    pub(crate) follows: bool,
+}
+
+/// Works of one commit that have ended.
+#[derive(Default)]
+pub(crate) struct Over {
+    pub(crate) commit: Option<CommitId>,
+    /// Each with whether it has failed.
+    pub(crate) works: Vec<(VertexId, bool)>,
+    pub(crate) timing: CommandTiming,
+    /// The first failure.
+    pub(crate) error: Option<Error>,
+}
+
 /// All vertices in flight.
 #[derive(Default)]
 pub(crate) struct InFlight {
@@ -124,29 +151,85 @@ impl InFlight {
         Some(ReadyWork { vertex, command, buffers })
     }
 
-    /// A work has ended, or failed.
-    pub(crate) fn ended(&mut self, work: &ReadyWork, timing: CommandTiming, error: Option<Error>) {
-        if let Some(commit) = self.commits.get_mut(&work.command.commit) {
-            commit.report.commands.push(timing);
-            if let Some(error) = &error {
-                commit.report.error.get_or_insert_with(|| error.clone());
+    /// Takes ready works of one commit, at most `count`, and works that wait for one of these alone. `weigh` says what a
+    /// command costs, if it is small; all of them together cost no more than `budget`.
+    pub(crate) fn take_batch(
+        &mut self,
+        batch: &mut Batch,
+        count: usize,
+        mut budget: u64,
+        weigh: impl Fn(&SubmittedBuffer, u32) -> Option<u64>,
+    ) {
+        let Some(first) = self.ready.front().and_then(|first| self.command(*first)) else { return };
+        let Some(buffers) = self.commits.get(&first.commit).map(|commit| commit.buffers.clone()) else {
+            return;
+        };
+        let mut fits = |command: CommandRef| {
+            let cost = buffers.get(command.buffer as usize).and_then(|of| weigh(of, command.command));
+            let left =
+                cost.and_then(|cost| budget.checked_sub(cost)).filter(|_| command.commit == first.commit);
+            budget = left.unwrap_or(budget);
+            left.is_some()
+        };
+        for _ in 0..count {
+            let Some(&vertex) = self.ready.front() else { break };
+            let Some(command) = self.command(vertex).filter(|command| fits(*command)) else { break };
+            self.ready.pop_front();
+            batch.works.push(SmallWork { vertex, command, follows: false });
+            let mut last = vertex;
+            while let Some((vertex, command)) = self.follower(last).filter(|(_, command)| fits(*command)) {
+                batch.works.push(SmallWork { vertex, command, follows: true });
+                last = vertex;
             }
         }
-        if let (Some(node), Some(_)) = (self.node_mut(work.vertex), error) {
-            node.poisoned = true;
+        batch.of = Some((first.commit, buffers)).filter(|_| !batch.works.is_empty());
+    }
+
+    /// The only work that waits for a vertex, if it waits for nothing else.
+    fn follower(&self, vertex: VertexId) -> Option<(VertexId, CommandRef)> {
+        let works =
+            self.node(vertex)?.successors.iter().filter_map(|next| Some((*next, self.command(*next)?)));
+        let mut works = works.fuse();
+        let (next, command) = works.next()?;
+        let node = self.node(next)?;
+        (works.next().is_none() && node.waits_for == 1 && !node.poisoned).then_some((next, command))
+    }
+
+    fn command(&self, vertex: VertexId) -> Option<CommandRef> {
+        match self.node(vertex)?.kind {
+            VertexKind::Work { command, .. } => Some(command),
+            _ => None,
         }
-        self.work_is_over(work.command.commit);
-        self.complete(work.vertex);
+    }
+
+    /// Works have ended, or failed.
+    pub(crate) fn ended(&mut self, over: &mut Over) {
+        let Some(commit) = over.commit.take() else { return };
+        if let Some(state) = self.commits.get_mut(&commit) {
+            state.report.commands.push(over.timing);
+            if let Some(error) = over.error.take() {
+                state.report.error.get_or_insert(error);
+            }
+        }
+        self.works_are_over(commit, over.works.len() as u64);
+        for (vertex, failed) in over.works.drain(..) {
+            self.node_mut(vertex).into_iter().for_each(|node| node.poisoned |= failed);
+            self.complete(vertex);
+        }
         self.open.reverse();
         self.settle();
     }
 
-    fn work_is_over(&mut self, commit: CommitId) {
+    fn works_are_over(&mut self, commit: CommitId, count: u64) {
         let Some(state) = self.commits.get_mut(&commit) else { return };
-        state.busy -= 1;
+        state.busy -= count;
         if state.busy == 0 {
             self.notices.push(Notice::Idle(commit));
         }
+    }
+
+    fn node(&self, id: VertexId) -> Option<&Node> {
+        self.nodes.get(id.0.checked_sub(self.first)? as usize)
     }
 
     fn node_mut(&mut self, id: VertexId) -> Option<&mut Node> {
@@ -157,8 +240,10 @@ impl InFlight {
     fn settle(&mut self) {
         while let Some(id) = self.open.pop() {
             let Some(node) = self.node_mut(id) else { continue };
-            let (kind, poisoned) = (node.kind, node.poisoned);
+            let (kind, poisoned, done) = (node.kind, node.poisoned, node.done);
             match kind {
+                // It ran in one batch with what it waited for.
+                _ if done => continue,
                 VertexKind::Work { .. } if !poisoned => {
                     self.ready.push_back(id);
                     continue;
@@ -190,7 +275,7 @@ impl InFlight {
                 Error::new(ErrorKind::DependencyFailed, message)
             });
         }
-        self.work_is_over(command.commit);
+        self.works_are_over(command.commit, 1);
     }
 
     /// A vertex is done; those that waited for it alone are open.
@@ -206,5 +291,122 @@ impl InFlight {
                 self.open.push(next);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockgate_sync::{Edge, Publishes, Stage, SyncKind, SyncOp, Vertex};
+
+    const COMMIT: CommitId = CommitId(0);
+
+    /// Works of one commit, each with those it waits for; a work costs its command's number.
+    fn in_flight(works: &[&[u64]]) -> InFlight {
+        let mut graph = Graph::default();
+        let mut add = |kind, from: &mut dyn Iterator<Item = u64>| {
+            let start = graph.edges.len() as u32;
+            let by = SyncOp { kind: SyncKind::Intrapass, at: None };
+            let edge = |from| Edge { from: VertexId(from), by, publishes: Publishes::Device };
+            graph.edges.extend(from.map(edge));
+            let id = VertexId(graph.vertices.len() as u64);
+            graph.vertices.push(Vertex { id, kind, edges: start..graph.edges.len() as u32 });
+        };
+        for (at, behind) in works.iter().enumerate() {
+            let command = CommandRef { commit: COMMIT, buffer: 0, command: at as u32 };
+            let kind = VertexKind::Work { command, part: 0, stage: Stage::Dispatch };
+            add(kind, &mut behind.iter().copied());
+        }
+        add(VertexKind::Complete(COMMIT), &mut (0..works.len() as u64));
+        let buffer = SubmittedBuffer {
+            contents: Arc::default(),
+            resources: Vec::new(),
+            samplers: Vec::new(),
+            pipelines: Vec::new(),
+        };
+        let mut in_flight = InFlight::default();
+        in_flight.add_commit(COMMIT, vec![buffer]);
+        in_flight.add_graph(&graph);
+        in_flight
+    }
+
+    fn take(in_flight: &mut InFlight, count: usize, budget: u64) -> Vec<(u64, bool)> {
+        let mut batch = Batch::default();
+        in_flight.take_batch(&mut batch, count, budget, |_, command| Some(command.into()));
+        batch.works.iter().map(|work| (work.vertex.0, work.follows)).collect()
+    }
+
+    fn end(in_flight: &mut InFlight, works: &[(u64, bool)]) {
+        let works: Vec<_> = works.iter().map(|(at, failed)| (VertexId(*at), *failed)).collect();
+        let failed = works.iter().any(|(_, failed)| *failed);
+        let error = failed.then(|| Error::new(ErrorKind::Execution, "failed"));
+        in_flight.ended(&mut Over { commit: Some(COMMIT), works, timing: CommandTiming::default(), error });
+    }
+
+    fn report(in_flight: &InFlight) -> Option<&CommitReport> {
+        in_flight.notices.iter().find_map(|notice| match notice {
+            Notice::Completed(_, report) => Some(report),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn a_batch_takes_a_share_of_what_is_ready() {
+        let mut works = in_flight(&[&[], &[], &[]]);
+        assert_eq!(take(&mut works, 2, 100), [(0, false), (1, false)]);
+        assert_eq!(take(&mut works, 2, 100), [(2, false)]);
+        assert!(take(&mut works, 2, 100).is_empty());
+    }
+
+    #[test]
+    fn a_batch_costs_no_more_than_its_budget() {
+        assert_eq!(take(&mut in_flight(&[&[], &[], &[], &[]]), 4, 3), [(0, false), (1, false), (2, false)]);
+        assert_eq!(take(&mut in_flight(&[&[], &[0], &[1]]), 4, 2), [(0, false), (1, true)]);
+    }
+
+    #[test]
+    fn a_chain_goes_along() {
+        let mut works = in_flight(&[&[], &[0], &[1], &[]]);
+        assert_eq!(take(&mut works, 1, 100), [(0, false), (1, true), (2, true)]);
+        end(&mut works, &[(0, false), (1, false), (2, false)]);
+        assert_eq!(take(&mut works, 1, 100), [(3, false)]);
+        end(&mut works, &[(3, false)]);
+        assert!(works.is_idle() && report(&works).is_some_and(|report| report.error.is_none()));
+    }
+
+    #[test]
+    fn what_others_could_run_does_not_go_along() {
+        // Two wait for one; one waits for two.
+        assert_eq!(take(&mut in_flight(&[&[], &[0], &[0]]), 9, 100), [(0, false)]);
+        assert_eq!(take(&mut in_flight(&[&[], &[], &[0, 1]]), 1, 100), [(0, false)]);
+    }
+
+    #[test]
+    fn what_follows_a_failure_is_skipped() {
+        let mut works = in_flight(&[&[], &[0], &[1], &[]]);
+        assert_eq!(take(&mut works, 1, 100).len(), 3);
+        end(&mut works, &[(0, true)]);
+        assert!(works.is_busy(COMMIT));
+        end(&mut works, &[(3, false)]);
+        let report = report(&works).unwrap();
+        assert_eq!(report.error.as_ref().unwrap().kind(), ErrorKind::Execution);
+        assert_eq!(report.commands.len(), 2, "one for each batch");
+        assert!(works.is_idle());
+    }
+
+    #[test]
+    fn a_failed_follower_completes_once() {
+        let mut works = in_flight(&[&[], &[0], &[1]]);
+        assert_eq!(take(&mut works, 1, 1), [(0, false), (1, true)]);
+        end(&mut works, &[(0, false), (1, true)]);
+        assert!(works.is_idle() && report(&works).is_some_and(|report| report.error.is_some()));
+    }
+
+    #[test]
+    fn nobody_takes_along_what_is_poisoned() {
+        let mut works = in_flight(&[&[], &[], &[0, 1], &[]]);
+        let first = works.ready.pop_front().unwrap();
+        end(&mut works, &[(first.0, true)]);
+        assert_eq!(take(&mut works, 1, 100), [(1, false)], "2 waits for 1 alone, and will not run");
     }
 }

@@ -50,6 +50,7 @@ use lockgate_runtime::{
 };
 use lockgate_sync::CommitId;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -208,6 +209,10 @@ impl Backend for CpuBackend {
 
     fn take_observation(&self) -> Observation {
         self.scheduler.log.get().map(Log::take).unwrap_or_default()
+    }
+
+    fn set_timing(&self, commands: bool) {
+        self.scheduler.timing.store(commands, Ordering::Relaxed);
     }
 
     fn allocate(&self, size: u64, storage: StorageMode, _usage: MemoryUse<'_>) -> Result<Native> {

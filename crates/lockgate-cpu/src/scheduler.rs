@@ -4,11 +4,14 @@
 //! with an order runs one work at a time, on the thread that waits, choosing among what is ready: the same
 //! order gives the same bytes each time. Nothing is decided before somebody waits, so an order ranges over all
 //! that was committed until then.
+//!
+//! On a free device a thread takes small works together, and reports them together: those that surely end soon, so
+//! that they hold nothing else up and nobody has to watch them. What it has run it reports when it looks for more.
 
 use crate::adversary::{Adversary, Ended, mix};
 use crate::bell::Bell;
-use crate::execute::{Dispatch, Job, prepare};
-use crate::graph::{InFlight, Notice, ReadyWork};
+use crate::execute::{self, Bench, Dispatch, Job, prepare};
+use crate::graph::{Batch, InFlight, Notice, Over, ReadyWork};
 use crate::observe::Log;
 use crate::slot::Slot;
 use crate::watchdog::Watchdog;
@@ -23,6 +26,12 @@ use std::time::{Duration, Instant};
 /// How long a thread looks for work before it sleeps: about twice what a wake-up costs.
 const SPIN: Duration = Duration::from_micros(20);
 
+/// What small works that a thread takes at once cost at most, in statements of invocations: some tens of microseconds.
+const BATCH_COST: u64 = 100_000;
+
+/// What is ready alone and costs no more is run by who submits it: to tell another thread would take longer.
+const LONE_COST: u64 = 2_000;
+
 pub(crate) struct Scheduler {
     state: Mutex<State>,
     /// Rings when something is ready.
@@ -35,6 +44,8 @@ pub(crate) struct Scheduler {
     /// Who runs everything, with [`Order::Adversary`]. Taken before the state.
     pub(crate) adversary: Option<Mutex<Adversary>>,
     threads: u64,
+    /// Whether each command is timed, and so ends by itself.
+    pub(crate) timing: AtomicBool,
     pub(crate) max_threadgroups: u32,
     opened: Instant,
     watchdog: Watchdog,
@@ -50,8 +61,21 @@ struct State {
     random: u64,
 }
 
+/// What a thread has in hand while it runs works.
+struct Hand {
+    worker: u32,
+    /// What the watchdog looks at, once there is something to look at.
+    slot: Option<Arc<Slot>>,
+    bench: Bench,
+    /// Small works to run.
+    batch: Batch,
+    /// Works that were run and not yet reported.
+    over: Over,
+}
+
 /// What a thread does next.
 enum Next {
+    Batch,
     Work(ReadyWork),
     Help(Arc<Dispatch>),
 }
@@ -76,6 +100,7 @@ impl Scheduler {
             order: descriptor.order.clone(),
             adversary,
             threads: descriptor.threads() as u64,
+            timing: AtomicBool::new(false),
             max_threadgroups,
             opened,
             watchdog: Watchdog::new(opened, descriptor.time_limit),
@@ -100,9 +125,17 @@ impl Scheduler {
         adversary.as_mut().into_iter().for_each(|it| it.learn(submission.graph, &state.in_flight));
         drop(adversary);
         state.in_flight.add_graph(submission.graph);
+        let mut hand = Hand::new(0);
+        if state.in_flight.ready.len() == 1 && self.takes_batches() {
+            state.in_flight.take_batch(&mut hand.batch, 1, LONE_COST, execute::weigh);
+        }
         let ready = state.in_flight.ready.len();
         self.settle(state);
         self.announce(ready);
+        if hand.batch.of.is_some() {
+            self.run_batch(&mut hand, self.opened.elapsed());
+            self.report(&mut hand.over);
+        }
     }
 
     pub(crate) fn is_busy(&self, commit: CommitId) -> bool {
@@ -114,12 +147,11 @@ impl Scheduler {
         if let Some(adversary) = &self.adversary {
             return self.help_adversary(adversary, done);
         }
-        let slot = self.watchdog.slot();
+        let mut hand = Hand::new(0);
         let mut idle_since: Option<Instant> = None;
         while !done() {
             let seen = self.bell.count();
-            if let Some(next) = self.next(self.lock()) {
-                self.run(next, &slot, 0);
+            if self.turn(&mut hand) {
                 idle_since = None;
                 continue;
             }
@@ -134,6 +166,7 @@ impl Scheduler {
                 std::hint::spin_loop();
             }
         }
+        self.report(&mut hand.over);
     }
 
     fn help_adversary(&self, adversary: &Mutex<Adversary>, done: &dyn Fn() -> bool) {
@@ -143,25 +176,29 @@ impl Scheduler {
             let ended = running.go();
             drop(running);
             let Some(Ended { work, start, result }) = ended else { return };
-            self.end(&work, 0, start, result);
+            let mut over = Over::default();
+            self.end(&mut over, &work, 0, start, result);
+            self.report(&mut over);
         }
     }
 
     /// The life of a worker.
     pub(crate) fn serve(&self, worker: u32) {
-        let slot = self.watchdog.slot();
+        let mut hand = Hand::new(worker);
         while !self.closing.load(Ordering::Acquire) {
             let seen = self.bell.count();
-            if let Some(next) = self.next(self.lock()) {
-                self.run(next, &slot, worker);
+            if self.turn(&mut hand) {
                 continue;
             }
             let since = Instant::now();
             while self.bell.count() == seen && since.elapsed() < SPIN {
                 std::hint::spin_loop();
             }
-            self.bell.sleep(seen);
+            if self.bell.count() == seen {
+                self.bell.sleep(seen);
+            }
         }
+        self.report(&mut hand.over);
     }
 
     pub(crate) fn close(&self) {
@@ -176,15 +213,64 @@ impl Scheduler {
         }
     }
 
+    /// Reports what the thread has run, and runs what is next. Returns whether there was anything to do.
+    fn turn(&self, hand: &mut Hand) -> bool {
+        let mut state = self.lock();
+        let mut fresh = 0;
+        if hand.over.commit.is_some() {
+            let before = state.in_flight.ready.len();
+            state.in_flight.ended(&mut hand.over);
+            fresh = state.in_flight.ready.len() - before;
+            if !state.in_flight.notices.is_empty() {
+                // Whoever waits on this thread may have nothing more to wait for, so it takes nothing on yet.
+                self.settle(state);
+                self.announce(fresh);
+                return true;
+            }
+        }
+        let next = self.next(&mut state, &mut hand.batch);
+        let left = state.in_flight.ready.len();
+        drop(state);
+        self.announce(fresh.min(left));
+        let Some(next) = next else { return false };
+        self.run(next, hand);
+        true
+    }
+
+    /// Reports what a thread has run that takes nothing on.
+    fn report(&self, over: &mut Over) {
+        if over.commit.is_none() {
+            return;
+        }
+        let mut state = self.lock();
+        let before = state.in_flight.ready.len();
+        state.in_flight.ended(over);
+        let fresh = state.in_flight.ready.len() - before;
+        self.settle(state);
+        self.announce(fresh);
+    }
+
     /// The next thing to run, by the order of the device.
-    fn next(&self, mut state: MutexGuard<'_, State>) -> Option<Next> {
+    fn next(&self, state: &mut State, batch: &mut Batch) -> Option<Next> {
         if let Some(dispatch) = state.shared.last() {
             return Some(Next::Help(dispatch.clone()));
         }
-        let vertex = self.choose(&mut state)?;
+        if self.takes_batches() {
+            // Not more than its share: others are there to help.
+            let count = (state.in_flight.ready.len() as u64).div_ceil(self.threads) as usize;
+            state.in_flight.take_batch(batch, count, BATCH_COST, execute::weigh);
+            if batch.of.is_some() {
+                return Some(Next::Batch);
+            }
+        }
+        let vertex = self.choose(state)?;
         state.chosen += 1;
         let work = state.in_flight.work(vertex)?;
         Some(Next::Work(work))
+    }
+
+    fn takes_batches(&self) -> bool {
+        self.is_free() && self.log.get().is_none() && !self.timing.load(Ordering::Relaxed)
     }
 
     fn choose(&self, state: &mut State) -> Option<VertexId> {
@@ -216,33 +302,56 @@ impl Scheduler {
         state.in_flight.ready.remove(at?)
     }
 
-    fn run(&self, next: Next, slot: &Slot, worker: u32) {
+    fn run(&self, next: Next, hand: &mut Hand) {
         let start = self.opened.elapsed();
         match next {
-            Next::Help(dispatch) => self.run_chunks(&dispatch, slot, worker, start),
+            Next::Batch => self.run_batch(hand, start),
+            Next::Help(dispatch) => self.run_chunks(&dispatch, hand, start),
             Next::Work(work) => {
                 match prepare(work.clone(), self.threads, self.max_threadgroups, self.log.get()) {
-                    Job::Done(result) => self.end(&work, worker, start, result),
+                    Job::Done(result) => self.end(&mut hand.over, &work, hand.worker, start, result),
                     Job::Dispatch(dispatch) => {
                         let dispatch: Arc<Dispatch> = Arc::from(dispatch);
                         if dispatch.is_shared() && self.is_free() {
                             self.lock().shared.push(dispatch.clone());
                             self.announce(2);
                         }
-                        self.run_chunks(&dispatch, slot, worker, start);
+                        self.run_chunks(&dispatch, hand, start);
                     }
                 }
             }
         }
     }
 
-    fn run_chunks(&self, dispatch: &Arc<Dispatch>, slot: &Slot, worker: u32, start: Duration) {
+    /// Runs small works one after the other.
+    fn run_batch(&self, hand: &mut Hand, start: Duration) {
+        let Hand { worker, bench, batch, over, .. } = hand;
+        let Some((commit, buffers)) = batch.of.take() else { return };
+        let alone = if let [work] = batch.works.as_slice() { Some(work.command) } else { None };
+        let mut failed = false;
+        for work in batch.works.drain(..) {
+            // What failed poisons what follows it, which then is not run.
+            if failed && work.follows {
+                continue;
+            }
+            let of = &buffers[work.command.buffer as usize];
+            let result = execute::run_small(of, work.command.command, bench);
+            failed = result.is_err();
+            over.works.push((work.vertex, failed));
+            over.error = over.error.take().or(result.err());
+        }
+        over.commit = Some(commit);
+        over.timing = CommandTiming { command: alone, start, end: self.opened.elapsed(), worker: *worker };
+    }
+
+    fn run_chunks(&self, dispatch: &Arc<Dispatch>, hand: &mut Hand, start: Duration) {
         let began = dispatch.began(start);
+        let slot = hand.slot.get_or_insert_with(|| self.watchdog.slot());
         let mut last = false;
         while let Some(groups) = dispatch.take() {
             slot.begin(self.opened.elapsed());
             self.watchdog.wake();
-            last |= dispatch.run(groups, &slot.stop);
+            last |= dispatch.run(groups, &slot.stop, &mut hand.bench.workspace);
             slot.end();
         }
         if dispatch.is_shared() {
@@ -252,19 +361,17 @@ impl Scheduler {
         if last {
             self.log.get().into_iter().for_each(|log| dispatch.tell(log));
             let result = dispatch.take_failure().map_or(Ok(()), Err);
-            self.end(&dispatch.work, worker, began, result);
+            self.end(&mut hand.over, &dispatch.work, hand.worker, began, result);
         }
     }
 
-    fn end(&self, work: &ReadyWork, worker: u32, start: Duration, result: Result<()>) {
-        let timing = CommandTiming { command: Some(work.command), start, end: self.opened.elapsed(), worker };
-        let mut state = self.lock();
-        let before = state.in_flight.ready.len();
-        state.in_flight.ended(work, timing, result.err());
-        let ready = state.in_flight.ready.len();
-        self.settle(state);
-        // This thread takes one itself.
-        self.announce((ready - before.min(ready)).saturating_sub(1));
+    /// A work has ended, by itself.
+    fn end(&self, over: &mut Over, work: &ReadyWork, worker: u32, start: Duration, result: Result<()>) {
+        over.commit = Some(work.command.commit);
+        over.works.push((work.vertex, result.is_err()));
+        over.timing =
+            CommandTiming { command: Some(work.command), start, end: self.opened.elapsed(), worker };
+        over.error = result.err();
     }
 
     /// Frees the lock and tells the observer what has happened.
@@ -284,5 +391,11 @@ impl Scheduler {
         }
         // Threads that spin look again.
         self.bell.touch();
+    }
+}
+
+impl Hand {
+    fn new(worker: u32) -> Hand {
+        Hand { worker, slot: None, bench: Bench::default(), batch: Batch::default(), over: Over::default() }
     }
 }

@@ -5,7 +5,7 @@ mod scene;
 use lockgate_cpu::{CpuBackend, CpuDescriptor, Order};
 use lockgate_runtime::*;
 use scene::Scene;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn open(order: Order) -> Device {
     open_with(CpuDescriptor { order, ..Default::default() }, DeviceDescriptor::default())
@@ -179,4 +179,136 @@ fn a_failure_before_a_signal_leaves_the_value() {
     assert!(!done.wait_until_signaled_value(1, Duration::from_millis(1)));
     assert_eq!(commit.wait_until_completed().unwrap_err().kind(), ErrorKind::Timeout);
     assert_eq!(done.signaled_value(), 0);
+}
+
+const WAITING: &str = "
+@group(0) @binding(0) var<storage, read_write> data: array<u32>;
+@group(0) @binding(1) var<storage, read_write> gate: array<atomic<u32>>;
+@compute @workgroup_size(1) fn await_gate() { while atomicLoad(&gate[0]) == 0u {} }
+@compute @workgroup_size(1) fn open_gate() { if data[0] == 2u { atomicStore(&gate[0], 1u); } }
+";
+
+/// A long dispatch between small ones: what the first of them makes ready has to run beside it, or it never ends.
+#[test]
+fn small_works_do_not_wait_for_a_long_one() {
+    let cpu = CpuDescriptor { threads: 2, time_limit: Duration::from_secs(5), ..Default::default() };
+    let scene = Scene::new(&open_with(cpu, DeviceDescriptor::default()));
+    let library = scene.device.new_library(WAITING).unwrap();
+    let [wait, open] =
+        ["await_gate", "open_gate"].map(|name| scene.device.new_compute_pipeline(&library, name).unwrap());
+    let double = scene.pipeline("double");
+    for _ in 0..20 {
+        let data = scene.buffer(&[1; 64], HazardTrackingMode::Tracked);
+        let gate = scene.buffer(&[0], HazardTrackingMode::Untracked);
+        let table = scene.table(&data);
+        table.set_buffer("gate", &gate);
+        let run = scene.run(|commands| {
+            let mut encoder = commands.compute_command_encoder("");
+            encoder.set_argument_table(&table);
+            for pipeline in [&double, &wait, &open] {
+                encoder.set_compute_pipeline(pipeline);
+                let count = if pipeline.label() == double.label() { 64 } else { 1 };
+                encoder.dispatch_threads([count, 1, 1]);
+            }
+        });
+        run.unwrap();
+    }
+}
+
+/// The thread that waits for the first commit may run what the second waits for, and then goes away.
+#[test]
+fn what_a_waiting_thread_makes_ready_is_run_without_it() {
+    let scene = Scene::new(&open(Order::Free));
+    let double = scene.pipeline("double");
+    for _ in 0..200 {
+        let data = scene.buffer(&[1; 64], HazardTrackingMode::Tracked);
+        let commit = || {
+            let commands = scene.record("", |commands| {
+                let mut encoder = commands.compute_command_encoder("");
+                encoder.set_compute_pipeline(&double);
+                encoder.set_argument_table(&scene.table(&data));
+                encoder.dispatch_threads([64, 1, 1]);
+            });
+            scene.queue.commit(&[&commands.unwrap()]).unwrap()
+        };
+        let [first, second] = [commit(), commit()];
+        first.wait_until_completed().unwrap();
+        let begin = Instant::now();
+        while !second.is_completed() {
+            assert!(begin.elapsed() < Duration::from_secs(10), "nobody runs it");
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn each_command_is_timed_where_that_was_asked_for() {
+    for tracing in [true, false] {
+        let descriptor = DeviceDescriptor { tracing, ..Default::default() };
+        let scene = Scene::new(&open_with(CpuDescriptor::default(), descriptor));
+        let data = scene.buffer(&[1; 64], HazardTrackingMode::Tracked);
+        let (double, table) = (scene.pipeline("double"), scene.table(&data));
+        let run = scene.run(|commands| {
+            let mut encoder = commands.compute_command_encoder("");
+            encoder.set_compute_pipeline(&double);
+            encoder.set_argument_table(&table);
+            (0..8).for_each(|_| encoder.dispatch_threads([64, 1, 1]));
+        });
+        let feedback = run.unwrap();
+        let named: Vec<_> =
+            feedback.commands().iter().filter_map(|timing| Some(timing.command?.command)).collect();
+        let expected: &[u32] = if tracing { &[0, 1, 2, 3, 4, 5, 6, 7] } else { &[] };
+        assert_eq!(named, expected, "a chain is one piece of work");
+        assert!(feedback.gpu_end_time() > Duration::ZERO);
+        assert_eq!(data.read::<u32>(0, 1).unwrap(), [256]);
+    }
+}
+
+/// Small works before, behind and beside one that is stopped.
+#[test]
+fn a_time_out_among_small_works_fails_what_waits_for_it_alone() {
+    let cpu = CpuDescriptor { time_limit: Duration::from_millis(50), ..Default::default() };
+    let scene = Scene::new(&open_with(cpu, DeviceDescriptor::default()));
+    let [data, beside] = [0, 1].map(|_| scene.buffer(&[1; 64], HazardTrackingMode::Tracked));
+    let (forever, double) = (scene.pipeline("forever"), scene.pipeline("double"));
+    let run = scene.run(|commands| {
+        let mut encoder = commands.compute_command_encoder("");
+        let (table, other) = (scene.table(&data), scene.table(&beside));
+        for _ in 0..5 {
+            encoder.set_compute_pipeline(&double);
+            encoder.set_argument_table(&other);
+            encoder.dispatch_threads([64, 1, 1]);
+        }
+        for pipeline in [&double, &forever, &double] {
+            encoder.set_compute_pipeline(pipeline);
+            encoder.set_argument_table(&table);
+            encoder.dispatch_threads([if pipeline.label() == "forever" { 1 } else { 64 }, 1, 1]);
+        }
+    });
+    assert_eq!(run.unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(beside.read::<u32>(0, 1).unwrap(), [32]);
+    assert_eq!(data.read::<u32>(252, 1).unwrap(), [2], "the last was not run");
+}
+
+/// Telling another thread would take longer.
+#[test]
+fn who_commits_runs_what_is_small_and_alone() {
+    let cpu = CpuDescriptor { time_limit: Duration::from_millis(50), ..Default::default() };
+    let scene = Scene::new(&open_with(cpu, DeviceDescriptor::default()));
+    let data = scene.buffer(&[1; 64], HazardTrackingMode::Untracked);
+    let commit = |name: &str, count: u32| {
+        let (pipeline, table) = (scene.pipeline(name), scene.table(&data));
+        let commands = scene.record("", |commands| {
+            let mut encoder = commands.compute_command_encoder("");
+            encoder.set_compute_pipeline(&pipeline);
+            encoder.set_argument_table(&table);
+            encoder.dispatch_threads([count, 1, 1]);
+        });
+        scene.queue.commit(&[&commands.unwrap()]).unwrap()
+    };
+    assert!(commit("double", 64).is_completed());
+    assert_eq!(data.read::<u32>(0, 1).unwrap(), [2]);
+    let long = commit("forever", 1);
+    assert!(!long.is_completed(), "nobody knows when it ends");
+    assert_eq!(long.wait_until_completed().unwrap_err().kind(), ErrorKind::Timeout);
 }

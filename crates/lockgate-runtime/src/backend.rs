@@ -289,7 +289,7 @@ pub struct Submission<'a> {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CommandTiming {
-    /// Which command; nothing in a default value.
+    /// Which command; nothing where many are timed as one, and in a default value.
     pub command: Option<CommandRef>,
     /// Since the device was opened.
     pub start: Duration,

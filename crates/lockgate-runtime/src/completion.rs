@@ -2,8 +2,9 @@
 
 use crate::backend::{CommitReport, Observer};
 use lockgate_sync::{CommitId, EventId};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -62,6 +63,8 @@ struct Inner {
 pub(crate) struct Completions {
     inner: Mutex<Inner>,
     changed: Condvar,
+    /// Counts changes, so that threads that look again and again do without the lock.
+    changes: AtomicU64,
 }
 
 /// As long as it lives somebody is about to sleep.
@@ -154,6 +157,7 @@ impl Completions {
 
     /// Frees the lock and wakes everybody who sleeps.
     fn notify(&self, inner: MutexGuard<'_, Inner>) {
+        self.changes.fetch_add(1, Ordering::Release);
         let sleepers = inner.sleepers;
         drop(inner);
         if sleepers > 0 {
@@ -179,8 +183,10 @@ impl Completions {
         inner.sleepers -= 1;
     }
 
-    pub(crate) fn ask(&self, done: &dyn Fn(&Events) -> bool) -> bool {
-        done(&self.lock().events)
+    /// Asks `done` if something may have changed since it was `asked` last.
+    pub(crate) fn ask(&self, asked: &Cell<Option<u64>>, done: &dyn Fn(&Events) -> bool) -> bool {
+        let changes = self.changes.load(Ordering::Acquire);
+        asked.replace(Some(changes)) != Some(changes) && done(&self.lock().events)
     }
 }
 

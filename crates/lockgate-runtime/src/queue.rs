@@ -96,7 +96,7 @@ impl CommitFeedback {
         self.report.commands.iter().map(|timing| timing.end).max().unwrap_or_default()
     }
 
-    /// When each command ran, in the order in which they ended.
+    /// When each command ran, in the order in which they ended; without tracing, a device may time many as one.
     pub fn commands(&self) -> &[CommandTiming] {
         &self.report.commands
     }

@@ -13,6 +13,7 @@ use lockgate_sync::{
     Access, Code, CommitId, Engine, EngineDescriptor, EventId, FenceId, HostStep, MemoryId, QueueId,
     ResourceDescriptor, ResourceId, Step, Taken,
 };
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -328,11 +329,12 @@ impl Shared {
         let begin = Instant::now();
         let deadline = timeout.and_then(|timeout| begin.checked_add(timeout));
         let mut give_up = begin + self.descriptor.event_timeout;
-        let asked = || self.completions.ask(done);
+        let last = Cell::new(None);
         let mut waiting = None;
         loop {
-            self.backend.help(&asked);
-            if asked() {
+            self.backend.help(&|| self.completions.ask(&last, done));
+            last.set(None);
+            if self.completions.ask(&last, done) {
                 return true;
             }
             if self.completions.is_lost() {

@@ -34,6 +34,7 @@ pub use binding::{
     SamplerBinding, TextureBinding, TextureDimension,
 };
 pub use error::KernelError;
+pub(crate) use jit::Workspace;
 pub use reflect::{Elements, Slot, SlotKind};
 
 /// What to compile.
@@ -160,7 +161,9 @@ impl Kernel {
             // SAFETY: the caller's promise.
             Runner::Interpreter(program) => unsafe { program.run(launch, groups, Some(recorder)) },
             // SAFETY: the caller's promise.
-            Runner::Jit(code) => unsafe { code.run(launch, groups, Some(recorder)) },
+            Runner::Jit(code) => unsafe {
+                code.run(launch, groups, Some(recorder), &mut Workspace::default())
+            },
         }
     }
 
@@ -200,18 +203,41 @@ impl Kernel {
     /// [`Self::slots`] says that the kernel may write. Nobody may hold a reference to that memory or access it other than
     /// atomically or by machine code.
     pub unsafe fn run(&self, launch: &Launch<'_>, groups: Range<u64>) -> Outcome {
+        // SAFETY: the caller's promise.
+        unsafe { self.run_in(launch, groups, &mut Workspace::default()) }
+    }
+
+    /// The same in memory that was used before.
+    ///
+    /// # Safety
+    /// As for [`Self::run`].
+    pub(crate) unsafe fn run_in(
+        &self,
+        launch: &Launch<'_>,
+        groups: Range<u64>,
+        workspace: &mut Workspace,
+    ) -> Outcome {
         if let Err(message) = reflect::check(self.slots(), launch) {
             return Outcome::Failed(message);
         }
-        let total = launch.grid.iter().map(|n| u128::from(*n)).product::<u128>();
-        if u128::from(groups.end) > total {
-            return Outcome::Failed(format!("workgroups {groups:?} of a grid of {total}"));
+        let total = launch.grid.iter().try_fold(1u64, |total, count| total.checked_mul((*count).into()));
+        if total.is_some_and(|total| groups.end > total) {
+            return Outcome::Failed(format!("workgroups {groups:?} of a grid of {:?}", launch.grid));
         }
         match &self.runner {
             // SAFETY: the caller's promise.
             Runner::Interpreter(program) => unsafe { program.run(launch, groups, None) },
             // SAFETY: the caller's promise.
-            Runner::Jit(code) => unsafe { code.run(launch, groups, None) },
+            Runner::Jit(code) => unsafe { code.run(launch, groups, None, workspace) },
+        }
+    }
+
+    /// About how many statements a workgroup executes, if it surely ends soon and all code that it needs is there.
+    /// `cut`: the grid cuts workgroups.
+    pub(crate) fn weight(&self, cut: bool) -> Option<u64> {
+        match &self.runner {
+            Runner::Interpreter(_) => None,
+            Runner::Jit(code) => code.weight(cut),
         }
     }
 }
@@ -235,6 +261,9 @@ fn barrier(span: Span) -> KernelError {
 
 /// The workgroup with a linear index; the grid is not empty.
 fn group_at(grid: [u32; 3], index: u64) -> [u32; 3] {
+    if index == 0 {
+        return [0; 3];
+    }
     let [x, y] = [u64::from(grid[0]), u64::from(grid[1])];
     [(index % x) as u32, (index / x % y) as u32, (index / x / y) as u32]
 }
@@ -259,4 +288,54 @@ fn find_entry(module: &Module, name: &str) -> Result<usize, KernelError> {
         .iter()
         .position(|entry| entry.name == name && entry.stage == naga::ShaderStage::Compute)
         .ok_or_else(|| KernelError::invalid(Span::UNDEFINED, format!("no compute entry point `{name}`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernel(body: &str, engine: Engine) -> Kernel {
+        let wgsl = format!(
+            "@group(0) @binding(0) var<storage, read_write> words: array<u32>;
+            @compute @workgroup_size(4) fn main(@builtin(local_invocation_index) i: u32) {{ {body} }}"
+        );
+        let module = naga::front::wgsl::parse_str(&wgsl).unwrap();
+        let flags = naga::valid::ValidationFlags::all();
+        let info =
+            naga::valid::Validator::new(flags, naga::valid::Capabilities::all()).validate(&module).unwrap();
+        let (module, info) = (&module, &info);
+        let (entry_point, constants, lanes) = ("main", [].as_slice(), Lanes::Four);
+        Kernel::new(&KernelDescriptor { module, info, entry_point, constants, engine, lanes }).unwrap()
+    }
+
+    #[test]
+    fn what_surely_ends_has_a_weight() {
+        let weight = |body| kernel(body, Engine::Jit).weight(false);
+        let once = weight("words[i] += 3u;").unwrap();
+        let often = weight("for (var n = 0; n < 100; n++) { words[i] += 3u; }").unwrap();
+        assert!((50..300).contains(&(often / once)), "{once} {often}");
+        assert!(weight("words[i] = u32(sin(f32(i)));").unwrap() > once);
+        assert_eq!(weight("for (var n = 0u; n < words[0]; n++) { words[i] += 3u; }"), None);
+        assert_eq!(weight("while words[0] == 0u {}"), None);
+    }
+
+    #[test]
+    fn what_is_not_made_yet_or_interpreted_has_none() {
+        let body = "words[i] += 3u;";
+        assert_eq!(kernel(body, Engine::Interpreter).weight(false), None);
+        let kernel = kernel(body, Engine::Jit);
+        assert_eq!(kernel.weight(true), None, "code for parts of workgroups is made when it is needed");
+        let mut words = [0u32; 4];
+        let binding = BufferBinding { ptr: words.as_mut_ptr().cast(), len: 16 };
+        let launch = Launch {
+            grid: [1; 3],
+            threads: Some([3, 1, 1]),
+            bindings: &[Binding::Buffer(binding)],
+            immediates: &[],
+            stop: &std::sync::atomic::AtomicBool::new(false),
+        };
+        // SAFETY: the memory outlives the call, and nobody else touches it.
+        assert_eq!(unsafe { kernel.run(&launch, 0..1) }, Outcome::Done);
+        assert_eq!((words, kernel.weight(true).is_some()), ([3, 3, 3, 0], true));
+    }
 }

@@ -63,6 +63,8 @@ pub(super) struct Globals {
     places: Vec<Option<u32>>,
     /// For each slot, offset and stride of the runtime-sized array at its end.
     pub(super) tails: Vec<Option<(u32, u32)>>,
+    /// For each slot with storage textures, what their texels are.
+    pub(super) formats: Vec<Option<naga::StorageFormat>>,
     pub(super) shared_bytes: u32,
     pub(super) private_bytes: u32,
 }
@@ -114,6 +116,10 @@ pub(super) fn globals(
         globals.places[handle.index()] = Some(index as u32);
         let ty = bound_type(module, &module.global_variables[handle]);
         globals.tails.push(layout::runtime_tail(module, ty));
+        globals.formats.push(match module.types[ty].inner {
+            TypeInner::Image { class: ImageClass::Storage { format, .. }, .. } => Some(format),
+            _ => None,
+        });
         globals.slots.push(slot);
     }
     Ok(globals)

@@ -1,13 +1,13 @@
 //! The frame of a compiled kernel: its context, its loops over invocations, and what runs once for the workgroup.
 
 use cranelift_codegen::{
-    ir::{Block, BlockArg, InstBuilder, MemFlagsData, Type, Value, condcodes::IntCC, types},
+    ir::{Block, BlockArg, InstBuilder, MemFlagsData, StackSlot, Type, Value, condcodes::IntCC, types},
     isa::TargetFrontendConfig,
 };
 use cranelift_frontend::{FunctionBuilder, Variable};
 
 use super::{
-    super::number::Num,
+    super::{number::Num, reflect::Globals},
     counted::Counted,
     ir::{Id, Label, Program, Stmt},
     narrow::{Home, register_num},
@@ -72,6 +72,15 @@ pub(super) mod plane {
     pub(in super::super) const RGBA8_UNORM: u32 = 1;
     pub(in super::super) const RGBA32_FLOAT: u32 = 2;
     pub(in super::super) const R32_FLOAT: u32 = 3;
+
+    pub(in super::super) fn of_storage(format: naga::StorageFormat) -> u32 {
+        match format {
+            naga::StorageFormat::Rgba8Unorm => RGBA8_UNORM,
+            naga::StorageFormat::Rgba32Float => RGBA32_FLOAT,
+            naga::StorageFormat::R32Float => R32_FLOAT,
+            _ => 0,
+        }
+    }
     /// Not a format: a sampler that machine code knows.
     pub(in super::super) const LINEAR: u32 = 4;
 }
@@ -83,6 +92,8 @@ pub(super) struct PlaneValues {
     pub(super) width: Value,
     pub(super) height: Value,
     pub(super) format: Value,
+    /// The format of a storage texture as the kernel declares it, as `format`; zero if machine code does not know it.
+    pub(super) declared: Option<u32>,
 }
 
 /// The registers with a [`Slot`].
@@ -153,6 +164,12 @@ pub(super) struct Emitter<'a, 'f> {
     pub(super) stopped: Block,
     /// Which site the texture operation that is emitted now is.
     pub(super) texel_site: Option<u32>,
+    /// Loops around what is emitted now, inside of the stretch between barriers.
+    pub(super) loops: usize,
+    /// Whether what is emitted now seldom runs.
+    pub(super) seldom: bool,
+    /// Where calls for texels are filled.
+    pub(super) image_calls: Option<StackSlot>,
     /// Statements that may still be emitted twice.
     pub(super) budget: usize,
     /// The bits of half floats that a store writes, for all lanes.
@@ -194,8 +211,7 @@ pub(super) struct Variant<'a> {
     pub(super) plan: &'a Plan,
     pub(super) layout: &'a Scratch,
     pub(super) lanes: u32,
-    /// Slots of the kernel.
-    pub(super) slots: usize,
+    pub(super) globals: &'a Globals,
     /// Leave out invocations beyond `Context::threads`.
     pub(super) partial: bool,
 }
@@ -256,6 +272,9 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
         first: None,
         stopped,
         texel_site: None,
+        loops: 0,
+        seldom: false,
+        image_calls: None,
         budget: 300,
         halves: Vec::new(),
         partial: variant.partial,
@@ -299,7 +318,8 @@ fn load_slots(
     variant: &Variant<'_>,
 ) -> Vec<SlotValues> {
     use std::mem::offset_of;
-    let mut textures = vec![false; variant.slots];
+    let formats = &variant.globals.formats;
+    let mut textures = vec![false; formats.len()];
     let mut find = |stmt: &Stmt| {
         if let Stmt::Image { texture, sampler, .. } = stmt {
             for resource in [Some(*texture), *sampler].into_iter().flatten() {
@@ -316,13 +336,14 @@ fn load_slots(
         b.ins().load(ty, flags(), table, (slot * size_of::<Slot>() + offset) as i32)
     };
     let mut plane = |slot: usize, field: usize, ty| load(ty, slot, offset_of!(Slot, plane) + field);
-    let planes: Vec<Option<PlaneValues>> = (0..variant.slots)
+    let planes: Vec<Option<PlaneValues>> = (0..formats.len())
         .map(|slot| {
             textures[slot].then(|| PlaneValues {
                 row_pitch: plane(slot, offset_of!(Plane, row_pitch), types::I64),
                 width: plane(slot, offset_of!(Plane, width), types::I32),
                 height: plane(slot, offset_of!(Plane, height), types::I32),
                 format: plane(slot, offset_of!(Plane, format), types::I32),
+                declared: formats[slot].map(plane::of_storage),
             })
         })
         .collect();
@@ -501,7 +522,7 @@ impl Emitter<'_, '_> {
             None => leaves.then(|| self.new_mask(None)),
         };
         self.scopes.push(Scope { label: None, exit: end, mask, full });
-        let reached = if full { self.list(body) } else { self.by_mask(body) };
+        let reached = if full { self.list(body) } else { self.by_mask(body, true) };
         if reached {
             self.b.ins().jump(end, NONE);
         }

@@ -52,6 +52,37 @@ pub(super) fn find(program: &Program, shapes: &Shapes) -> Counted {
     counted
 }
 
+/// About how many statements an invocation executes at most, if that is known.
+pub(super) fn weight(program: &Program, shapes: &Shapes) -> Option<u64> {
+    weight_of(program, shapes, &program.body)
+}
+
+fn weight_of(program: &Program, shapes: &Shapes, list: &[Stmt]) -> Option<u64> {
+    let mut total = 0u64;
+    for (i, stmt) in list.iter().enumerate() {
+        let mut weight = 0u64;
+        for inner in stmt.lists() {
+            weight = weight.checked_add(weight_of(program, shapes, inner)?)?;
+        }
+        if let Stmt::Loop { label, body } = stmt {
+            weight = weight.checked_mul(counter(program, shapes, &list[..i], *label, body)?.passes)?;
+        }
+        total = total.checked_add(weight.checked_add(own_weight(program, stmt))?)?;
+    }
+    Some(total)
+}
+
+/// About what a statement costs beside those inside, in simple ones. What calls Rust costs many.
+fn own_weight(program: &Program, stmt: &Stmt) -> u64 {
+    match stmt {
+        Stmt::Image { .. } => 60,
+        Stmt::Let(_, Op::Call(..)) | Stmt::Atomic { .. } => 15,
+        Stmt::Load { into: scalars, .. } | Stmt::Store { from: scalars, .. } => scalars.len() as u64,
+        Stmt::Zero(array) => u64::from(program.arrays[*array as usize].size / 16),
+        _ => 1,
+    }
+}
+
 /// A loop from `start` up to below `end`.
 struct Counter {
     var: Var,

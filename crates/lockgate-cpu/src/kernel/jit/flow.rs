@@ -26,7 +26,8 @@ impl Emitter<'_, '_> {
             }
             let rest = &list[i + 1..];
             if was_full && !rest.is_empty() && self.mask().is_some() {
-                return self.by_mask(rest);
+                // Lanes have left. In a loop they do so in any pass; elsewhere some of four seldom stay.
+                return self.by_mask(rest, self.loops == 0);
             }
         }
         true
@@ -115,13 +116,15 @@ impl Emitter<'_, '_> {
         self.b.ins().vhigh_bits(types::I32, mask)
     }
 
-    /// Emits a list for the current mask, whatever it has become: not at all, with all lanes, or masked.
-    pub(super) fn by_mask(&mut self, list: &[Stmt]) -> bool {
+    /// Emits a list for the current mask, whatever it has become: not at all, with all lanes, or masked. `seldom`: the mask
+    /// is seldom anything between, so that a masked copy is to be small.
+    pub(super) fn by_mask(&mut self, list: &[Stmt], seldom: bool) -> bool {
         let weight: usize = list.iter().map(Stmt::weight).sum();
         let Some(mask) = self.mask_value() else { return self.list(list) };
         let bits = self.bits(mask);
         let [masked, end] = [(); 2].map(|()| self.b.create_block());
-        if weight < COPY_WEIGHT_MIN || weight > self.budget {
+        let copied = (COPY_WEIGHT_MIN..=self.budget).contains(&weight);
+        if !copied {
             self.b.ins().brif(bits, masked, NONE, end, NONE);
         } else {
             self.budget -= weight;
@@ -139,9 +142,12 @@ impl Emitter<'_, '_> {
             self.b.ins().brif(bits, masked, NONE, end, NONE);
         }
         self.start(masked);
+        let before = self.seldom;
+        self.seldom |= copied && seldom;
         if self.list(list) {
             self.b.ins().jump(end, NONE);
         }
+        self.seldom = before;
         self.start(end);
         true
     }
@@ -181,7 +187,7 @@ impl Emitter<'_, '_> {
             // A copy for all lanes would hardly ever run.
             self.budget = 0;
         }
-        let reached = if cheap && list.len() <= 12 { self.list(list) } else { self.by_mask(list) };
+        let reached = if cheap && list.len() <= 12 { self.list(list) } else { self.by_mask(list, false) };
         if !all_before {
             self.budget = budget;
         }
@@ -234,7 +240,9 @@ impl Emitter<'_, '_> {
         }
         let full = !own && self.mask().is_none();
         self.scopes.push(Scope { label: Some(label), exit, mask, full });
-        let reached = if own { self.by_mask(body) } else { self.list(body) };
+        self.loops += 1;
+        let reached = if own { self.by_mask(body, false) } else { self.list(body) };
+        self.loops -= 1;
         if reached {
             match self.mask_value() {
                 Some(mask) => {

@@ -158,31 +158,65 @@ pub(super) mod field {
     pub(in super::super) const COUNT: usize = 16;
 }
 
-/// The operands and results of a call to [`image`].
+/// The operands and results of a call to [`images`], for four lanes.
 #[repr(C)]
-pub(super) struct ImageCall {
-    pub(super) texture: *const Binding,
-    /// Null if there is none.
-    pub(super) sampler: *const Binding,
-    pub(super) fields: [u32; field::COUNT],
-    pub(super) results: [u32; 4],
-    /// Null if nobody records.
+pub(super) struct ImageCalls {
+    pub(super) textures: [*const Binding; 4],
+    pub(super) samplers: [*const Binding; 4],
+    /// Each for all lanes.
+    pub(super) fields: [[u32; 4]; field::COUNT],
+    /// Each of one lane.
+    pub(super) results: [[u32; 4]; 4],
     pub(super) watcher: *mut Watcher<'static>,
     pub(super) site: u32,
     pub(super) lane: u32,
 }
 
-/// Does what [`ImageOp`] number `op` says.
-pub(super) extern "C" fn image(op: u32, call: *mut ImageCall) {
-    // SAFETY: machine code passes its own stack slot, which holds a whole `ImageCall`.
-    let call = unsafe { &mut *call };
+/// Bits of a number that says what of [`ImageCalls`] machine code has filled, above those of the fields.
+pub(super) mod filled {
+    pub(in super::super) const SAMPLERS: u32 = 1 << super::field::COUNT;
+    pub(in super::super) const WATCHER: u32 = 2 << super::field::COUNT;
+}
+
+/// What one lane wants of a texture.
+pub(super) struct ImageCall {
+    texture: *const Binding,
+    /// Null if there is none.
+    sampler: *const Binding,
+    pub(super) fields: [u32; field::COUNT],
+    /// Null if nobody records.
+    watcher: *mut Watcher<'static>,
+    pub(super) site: u32,
+    pub(super) lane: u32,
+}
+
+/// Does what [`ImageOp`] number `op` says for the lanes whose bits are set. `used` has a bit for each field that is filled.
+pub(super) extern "C" fn images(op: u32, lanes: u32, used: u32, calls: *mut ImageCalls) {
+    // SAFETY: machine code passes its own stack slot, which holds a whole `ImageCalls`.
+    let calls = unsafe { &mut *calls };
+    let watched = used & filled::WATCHER != 0;
+    for lane in (0..4).filter(|lane| lanes & (1 << lane) != 0) {
+        let field = |at: usize| if used & (1 << at) != 0 { calls.fields[at][lane] } else { 0 };
+        let sampled = used & filled::SAMPLERS != 0;
+        calls.results[lane] = image(
+            op,
+            &ImageCall {
+                texture: calls.textures[lane],
+                sampler: if sampled { calls.samplers[lane] } else { std::ptr::null() },
+                fields: std::array::from_fn(field),
+                watcher: if watched { calls.watcher } else { std::ptr::null_mut() },
+                site: if watched { calls.site } else { 0 },
+                lane: if watched { calls.lane } else { 0 },
+            },
+        );
+    }
+}
+
+fn image(op: u32, call: &ImageCall) -> [u32; 4] {
     // SAFETY: machine code passes the address of a binding of the launch, which `Kernel::run` borrows.
     let texture = unsafe { &*call.texture };
-    let Binding::Texture(texture) = texture else {
-        // Nothing is bound: all of it is zero.
-        call.results = [0; 4];
-        return;
-    };
+    // Nothing is bound: all of it is zero.
+    let Binding::Texture(texture) = texture else { return [0; 4] };
     // SAFETY: machine code passes on the watcher that it was called with, which nothing else uses meanwhile.
     if let Some(watcher) = unsafe { call.watcher.as_mut() } {
         // SAFETY: machine code passes null or the address of a binding of the launch.
@@ -190,7 +224,7 @@ pub(super) extern "C" fn image(op: u32, call: *mut ImageCall) {
         watcher.texels(op, call, texture, sampler);
     }
     let at: [u32; 3] = [call.fields[0], call.fields[1], call.fields[2]];
-    call.results = match op {
+    match op {
         op if op == ImageOp::Load as u32 => {
             // SAFETY: the texture is valid by the contract of `Kernel::run`.
             unsafe { sample::load(texture, call.fields[field::LEVEL], at) }
@@ -217,7 +251,7 @@ pub(super) extern "C" fn image(op: u32, call: *mut ImageCall) {
         op if op == ImageOp::Levels as u32 => [texture.levels.len() as u32, 0, 0, 0],
         op if op == ImageOp::Layers as u32 => [sample::layers(texture), 0, 0, 0],
         _ => sampled(op, call, texture),
-    };
+    }
 }
 
 /// Where a call samples.

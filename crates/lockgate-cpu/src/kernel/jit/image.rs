@@ -4,7 +4,7 @@
 //! texture of a common format the texels are converted in place; the format is looked at once for all four.
 
 use cranelift_codegen::ir::{
-    Block, BlockArg, InstBuilder, Value,
+    Block, BlockArg, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Type, Value,
     condcodes::{FloatCC, IntCC},
     types,
 };
@@ -12,7 +12,7 @@ use cranelift_codegen::ir::{
 use super::{
     super::number::Num,
     code::{Emitter, NONE, PlaneValues, Val, flags, plane, scalar_type, vector_type},
-    helpers::{self, ImageCall, field},
+    helpers::{self, ImageCalls, field, filled},
     ir::{Id, ImageOp, Resource},
     rows,
     shape::Shape,
@@ -26,6 +26,11 @@ struct Places {
     ids: [Id; 2],
     lanes: [Value; 2],
     masked: bool,
+}
+
+/// Bytes of a texel.
+fn bytes_of(format: u32) -> i64 {
+    if format == plane::RGBA32_FLOAT { 16 } else { 4 }
 }
 
 impl Emitter<'_, '_> {
@@ -45,13 +50,14 @@ impl Emitter<'_, '_> {
         {
             return self.size(&plane, texture, fields, [*width, *height]);
         }
-        let at = self.plane_coordinates(fields).zip(plane);
+        // In machine code it is fast, and large.
+        let at = self.plane_coordinates(fields).zip(plane).filter(|_| !self.seldom);
         match (op, at, <[Id; 4]>::try_from(results)) {
             (ImageOp::Load, Some((at, plane)), Ok(results)) if wide && floats(self, &results) => {
                 let rows = self.load_texels(slot, &plane, at, fields);
                 self.define_rows(results, rows);
             }
-            (ImageOp::Sample, _, Ok(results)) if wide => {
+            (ImageOp::Sample, _, Ok(results)) if wide && !self.seldom => {
                 let rows = self.sample(texture, sampler, fields);
                 self.define_rows(results, rows);
             }
@@ -77,11 +83,9 @@ impl Emitter<'_, '_> {
         self.b.ins().brif(plane.width, end, &known, slow, NONE);
         self.b.set_cold_block(slow);
         self.start(slow);
-        let at = std::mem::offset_of!(ImageCall, results) as i32;
-        let called = self.call_each(ImageOp::Size, (texture, None), fields, true, |this, call| {
-            [0, 4].map(|offset| this.b.ins().load(types::I32, flags(), call, at + offset))
-        });
-        self.b.ins().jump(end, &called[0].map(BlockArg::Value));
+        let call = self.fill_and_call(ImageOp::Size, (texture, None), fields, true);
+        let called = [0, 4].map(|offset| self.result(types::I32, call, offset));
+        self.b.ins().jump(end, &called.map(BlockArg::Value));
         self.start(end);
         results.into_iter().zip(sizes).for_each(|(id, size)| self.define(id, Val::Scalar(size)));
     }
@@ -142,18 +146,20 @@ impl Emitter<'_, '_> {
         })
     }
 
-    /// Blocks for each format that machine code knows; others go to `slow`.
-    fn by_format(&mut self, plane: &PlaneValues, slow: Block) -> [Block; 3] {
-        [plane::RGBA8_UNORM, plane::RGBA32_FLOAT, plane::R32_FLOAT].map(|format| {
-            let found = self.b.create_block();
-            let other = if format == plane::R32_FLOAT { slow } else { self.b.create_block() };
+    /// Blocks for each format that machine code knows and the kernel allows; others go to `slow`.
+    fn by_format(&mut self, plane: &PlaneValues, slow: Block) -> Vec<(u32, Block)> {
+        let mut formats = vec![plane::RGBA8_UNORM, plane::RGBA32_FLOAT, plane::R32_FLOAT];
+        formats.retain(|format| plane.declared.is_none_or(|declared| declared == *format));
+        let mut blocks = Vec::new();
+        for format in formats {
+            let [found, other] = [(); 2].map(|()| self.b.create_block());
             let same = self.b.ins().icmp_imm_s(IntCC::Equal, plane.format, i64::from(format));
             self.b.ins().brif(same, found, NONE, other, NONE);
-            if other != slow {
-                self.start(other);
-            }
-            found
-        })
+            self.start(other);
+            blocks.push((format, found));
+        }
+        self.b.ins().jump(slow, NONE);
+        blocks
     }
 
     /// Each lane's texel of a texture of floats.
@@ -162,26 +168,12 @@ impl Emitter<'_, '_> {
         let rows = [(); 4].map(|()| self.b.append_block_param(end, types::F32X4));
         let at = &self.places(at);
         self.all_inside(plane, at, slow);
-        let [bytes, floats, single] = self.by_format(plane, slow);
-        self.start(bytes);
-        let texels = self.texels(slot, plane, at, 4).map(|texel| {
-            let word = self.b.ins().load(types::I32, flags(), texel, 0);
-            self.decode(word)
-        });
-        self.jump_rows(end, texels);
-        self.start(floats);
-        let texels = self.texels(slot, plane, at, 16);
-        let texels = texels.map(|texel| self.b.ins().load(types::F32X4, flags(), texel, 0));
-        self.jump_rows(end, texels);
-        self.start(single);
-        let missing = [0f32, 0.0, 0.0, 1.0].map(f32::to_le_bytes).concat();
-        let missing = self.b.func.dfg.constants.insert(missing.as_slice().into());
-        let missing = self.b.ins().vconst(types::F32X4, missing);
-        let texels = self.texels(slot, plane, at, 4).map(|texel| {
-            let red = self.b.ins().load(types::F32, flags(), texel, 0);
-            self.b.ins().insertlane(missing, red, 0)
-        });
-        self.jump_rows(end, texels);
+        for (format, block) in self.by_format(plane, slow) {
+            self.start(block);
+            let texels = self.texels(slot, plane, at, bytes_of(format));
+            let texels = texels.map(|texel| self.load_texel(format, texel));
+            self.jump_rows(end, texels);
+        }
         self.b.set_cold_block(slow);
         self.start(slow);
         let texels =
@@ -189,6 +181,23 @@ impl Emitter<'_, '_> {
         self.jump_rows(end, texels);
         self.start(end);
         rows
+    }
+
+    fn load_texel(&mut self, format: u32, texel: Value) -> Value {
+        match format {
+            plane::RGBA8_UNORM => {
+                let word = self.b.ins().load(types::I32, flags(), texel, 0);
+                self.decode(word)
+            }
+            plane::R32_FLOAT => {
+                let missing = [0f32, 0.0, 0.0, 1.0].map(f32::to_le_bytes).concat();
+                let missing = self.b.func.dfg.constants.insert(missing.as_slice().into());
+                let missing = self.b.ins().vconst(types::F32X4, missing);
+                let red = self.b.ins().load(types::F32, flags(), texel, 0);
+                self.b.ins().insertlane(missing, red, 0)
+            }
+            _ => self.b.ins().load(types::F32X4, flags(), texel, 0),
+        }
     }
 
     pub(super) fn jump_rows(&mut self, block: Block, rows: [Value; 4]) {
@@ -248,19 +257,18 @@ impl Emitter<'_, '_> {
         let at = &self.places(at);
         let active = self.mask_value().map(|mask| self.bits(mask));
         self.all_inside(plane, at, slow);
-        let [bytes, floats, single] = self.by_format(plane, slow);
-        for (block, size) in [(bytes, 4), (floats, 16), (single, 4)] {
+        for (format, block) in self.by_format(plane, slow) {
             self.start(block);
             let mut registers = texel.map(|id| self.vector(id));
             if !self.rows.contains(texel[0]) {
                 registers = self.transpose(registers);
             }
             for (lane, (address, row)) in
-                self.texels(slot, plane, at, size).into_iter().zip(registers).enumerate()
+                self.texels(slot, plane, at, bytes_of(format)).into_iter().zip(registers).enumerate()
             {
-                let value = match block {
-                    _ if block == bytes => self.encode(row),
-                    _ if block == single => self.b.ins().extractlane(row, 0),
+                let value = match format {
+                    plane::RGBA8_UNORM => self.encode(row),
+                    plane::R32_FLOAT => self.b.ins().extractlane(row, 0),
                     _ => row,
                 };
                 let Some(active) = active else {
@@ -291,43 +299,43 @@ impl Emitter<'_, '_> {
         }
     }
 
-    /// Calls a helper for each active lane; gives what `result` reads of each call.
-    fn call_each<T>(
+    /// Calls a helper once, for all active lanes or, `together`, for a result that all share; gives where the call stands.
+    fn fill_and_call(
         &mut self,
         op: ImageOp,
-        of: (Resource, Option<Resource>),
+        (texture, sampler): (Resource, Option<Resource>),
         fields: Fields<'_>,
         together: bool,
-        mut result: impl FnMut(&mut Self, Value) -> T,
-    ) -> Vec<T> {
-        let count = if together { 1 } else { self.lanes as u8 };
-        let bits = if together { None } else { self.mask_value().map(|mask| self.bits(mask)) };
-        let stack = self.call_slot();
-        let mut found = Vec::new();
-        for lane in 0..count {
-            let [go, end] = [(); 2].map(|()| self.b.create_block());
-            match bits {
-                Some(bits) => self.if_bit(bits, lane.into(), go, end),
-                None => {
-                    self.b.ins().jump(go, NONE);
-                }
-            }
-            self.start(go);
-            let call = self.b.ins().stack_addr(types::I64, stack, 0);
-            self.fill_call(call, of, fields, lane);
-            let number = self.int(op as u32);
-            self.call_helper(
-                helpers::image as *const () as usize,
-                &[types::I32, types::I64],
-                false,
-                &[number, call],
-            );
-            self.b.ins().jump(end, NONE);
-            self.start(end);
-            let call = self.b.ins().stack_addr(types::I64, stack, 0);
-            found.push(result(self, call));
+    ) -> Value {
+        use std::mem::offset_of;
+        let one = together || self.lanes == 1;
+        let slot = self.image_calls();
+        let call = self.b.ins().stack_addr(types::I64, slot, 0);
+        self.fill_objects(call, offset_of!(ImageCalls, textures), texture, one);
+        let mut used = fields.iter().fold(0, |used, (field, _)| used | 1 << field);
+        if let Some(sampler) = sampler {
+            used |= filled::SAMPLERS;
+            self.fill_objects(call, offset_of!(ImageCalls, samplers), sampler, one);
         }
-        found
+        if let Some(site) = self.texel_site {
+            used |= filled::WATCHER;
+            self.fill_watcher(call, site);
+        }
+        self.fill_fields(call, fields, one);
+        let lanes = match self.mask_value() {
+            Some(mask) if !one => self.bits(mask),
+            _ => self.int(if one { 1 } else { 0b1111 }),
+        };
+        let (number, used) = (self.int(op as u32), self.int(used));
+        let parameters = [types::I32, types::I32, types::I32, types::I64];
+        let arguments = [number, lanes, used, call];
+        self.call_helper(helpers::images as *const () as usize, &parameters, false, &arguments);
+        call
+    }
+
+    /// A word or a row of what a call has brought.
+    fn result(&mut self, ty: Type, call: Value, offset: i32) -> Value {
+        self.b.ins().load(ty, flags(), call, std::mem::offset_of!(ImageCalls, results) as i32 + offset)
     }
 
     /// The four results of each lane's call.
@@ -338,11 +346,8 @@ impl Emitter<'_, '_> {
         fields: Fields<'_>,
         num: Num,
     ) -> [Value; 4] {
-        let at = std::mem::offset_of!(ImageCall, results) as i32;
-        let rows = self.call_each(op, of, fields, false, |this, call| {
-            this.b.ins().load(vector_type(num), flags(), call, at)
-        });
-        [rows[0], rows[1], rows[2], rows[3]]
+        let call = self.fill_and_call(op, of, fields, false);
+        [0, 16, 32, 48].map(|lane| self.result(vector_type(num), call, lane))
     }
 
     fn call_for_scalars(
@@ -353,67 +358,57 @@ impl Emitter<'_, '_> {
         results: &[Id],
     ) {
         let together = !op.writes() && results.iter().all(|id| self.shapes.ids[id.at()].is_scalar());
-        let calls = self.call_each(op, of, fields, together, |this, call| {
-            let at = |i: usize| (std::mem::offset_of!(ImageCall, results) + 4 * i) as i32;
-            let load = |(i, id): (usize, &Id)| {
-                let ty = scalar_type(this.program.num(*id));
-                this.b.ins().load(ty, flags(), call, at(i))
-            };
-            results.iter().enumerate().map(load).collect::<Vec<Value>>()
-        });
-        for (i, id) in results.iter().enumerate() {
-            let val = match calls[..] {
-                [ref a, ref b, ref c, ref d] => {
-                    Val::Vector(self.gather_lanes(self.program.num(*id), [a[i], b[i], c[i], d[i]]))
-                }
-                _ => Val::Scalar(calls[0][i]),
-            };
-            self.define(*id, val);
+        let call = self.fill_and_call(op, of, fields, together);
+        let Some(num) = results.first().map(|id| self.program.num(*id)) else { return };
+        if together || self.lanes == 1 {
+            for (i, id) in results.iter().enumerate() {
+                let result = self.result(scalar_type(num), call, 4 * i as i32);
+                self.define(*id, Val::Scalar(result));
+            }
+            return;
+        }
+        let rows = [0, 16, 32, 48].map(|lane| self.result(vector_type(num), call, lane));
+        for (id, column) in results.iter().zip(self.transpose(rows)) {
+            self.define(*id, Val::Vector(column));
         }
     }
 
-    fn call_slot(&mut self) -> cranelift_codegen::ir::StackSlot {
-        use cranelift_codegen::ir::{StackSlotData, StackSlotKind};
-        let bytes = size_of::<ImageCall>() as u32;
-        self.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4))
+    /// The memory of all calls: one ends before the next is filled.
+    fn image_calls(&mut self) -> StackSlot {
+        let size = size_of::<ImageCalls>() as u32;
+        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, size, 4);
+        *self.image_calls.get_or_insert_with(|| self.b.create_sized_stack_slot(data))
     }
 
-    /// Writes the operands of one lane's call.
-    fn fill_call(
-        &mut self,
-        call: Value,
-        (texture, sampler): (Resource, Option<Resource>),
-        fields: &[(usize, Id)],
-        lane: u8,
-    ) {
-        let texture = self.object(texture, lane);
-        self.b.ins().store(flags(), texture, call, std::mem::offset_of!(ImageCall, texture) as i32);
-        let sampler = match sampler {
-            Some(sampler) => self.object(sampler, lane),
-            None => self.b.ins().iconst(types::I64, 0),
-        };
-        self.b.ins().store(flags(), sampler, call, std::mem::offset_of!(ImageCall, sampler) as i32);
-        let fields_at = std::mem::offset_of!(ImageCall, fields) as i32;
-        let zero = self.int(0);
-        let zeros = self.b.ins().splat(types::I32X4, zero);
-        for first in (0..4 * helpers::field::COUNT as i32).step_by(16) {
-            self.b.ins().store(flags(), zeros, call, fields_at + first);
+    /// Writes which texture or sampler each lane means.
+    fn fill_objects(&mut self, call: Value, at: usize, resource: Resource, one: bool) {
+        let lanes = if one { 1 } else { 4 };
+        let mut object = self.object(resource, 0);
+        for lane in 0..lanes {
+            if lane > 0 && resource.element.is_some() {
+                object = self.object(resource, lane);
+            }
+            self.b.ins().store(flags(), object, call, at as i32 + 8 * i32::from(lane));
         }
-        self.fill_watcher(call);
+    }
+
+    /// Writes the operands of all lanes.
+    fn fill_fields(&mut self, call: Value, fields: Fields<'_>, one: bool) {
         let row = rows::stored_texel(fields).filter(|texel| self.rows.contains(texel[0]));
-        for field in 0..helpers::field::COUNT {
-            let at = fields_at + 4 * field as i32;
-            if let (Some(texel), helpers::field::VALUE) = (row, field) {
-                let row = self.row(texel, lane);
-                self.b.ins().store(flags(), row, call, at);
-            }
-            if row.is_some() && (helpers::field::VALUE..helpers::field::VALUE + 4).contains(&field) {
-                continue;
-            }
-            if let Some((_, id)) = fields.iter().find(|(at, _)| *at == field) {
-                let value = self.lane_of(*id, lane);
-                self.b.ins().store(flags(), value, call, at);
-            }
+        let columns = row.map(|texel| {
+            let rows = texel.map(|id| self.vector(id));
+            self.transpose(rows)
+        });
+        for (field, id) in fields {
+            let value = match columns {
+                Some(columns) if (field::VALUE..field::VALUE + 4).contains(field) => {
+                    columns[field - field::VALUE]
+                }
+                _ if one => self.lane_of(*id, 0),
+                _ => self.vector(*id),
+            };
+            let at = std::mem::offset_of!(ImageCalls, fields) + 16 * field;
+            self.b.ins().store(flags(), value, call, at as i32);
         }
     }
 }

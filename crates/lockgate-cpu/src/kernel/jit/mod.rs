@@ -60,7 +60,7 @@ use super::{
 use code::{Context, Scratch, Variant};
 use ir::Program;
 use told::Watcher;
-use workspace::Workspace;
+pub(crate) use workspace::Workspace;
 
 /// Why there is no machine code.
 pub(super) enum Refused {
@@ -84,6 +84,8 @@ type Entry = unsafe extern "C" fn(*const Context) -> u32;
 struct Compiled {
     entry: Entry,
     scratch_bytes: u32,
+    /// About how many statements a workgroup executes, where the ends of all its loops are known.
+    weight: Option<u64>,
     /// Taken when the code is dropped; nothing else looks at it.
     module: Mutex<Option<JITModule>>,
 }
@@ -128,7 +130,7 @@ pub(super) fn compile(
         return Err(Refused::Unsupported("subgroups whose accesses are told"));
     }
     let wide = program.subgroups || lanes == Lanes::Four && fits_four_lanes(&program);
-    let main = compile_variant(&program, globals.slots.len(), if wide { 4 } else { 1 }, false)?;
+    let main = compile_variant(&program, globals, if wide { 4 } else { 1 }, false)?;
     Ok(Code { program, globals: globals.clone(), main, edge: OnceLock::new() })
 }
 
@@ -137,7 +139,12 @@ fn fits_four_lanes(program: &Program) -> bool {
     program.workgroup_size[0].is_multiple_of(4)
 }
 
-fn compile_variant(program: &Program, slots: usize, lanes: u32, partial: bool) -> Result<Compiled, Refused> {
+fn compile_variant(
+    program: &Program,
+    globals: &Globals,
+    lanes: u32,
+    partial: bool,
+) -> Result<Compiled, Refused> {
     let shapes = shape::find(program, lanes);
     if let Some(span) = shapes.bad_barrier {
         // The shapes of arrays are not tracked, so a barrier that hangs on one may be fine.
@@ -160,11 +167,14 @@ fn compile_variant(program: &Program, slots: usize, lanes: u32, partial: bool) -
         plan: &plan,
         layout: &layout,
         lanes,
-        slots,
+        globals,
         partial,
     };
+    let weight = counted::weight(program, &shapes);
+    let weight = weight.and_then(|weight| weight.checked_mul(program.invocations().into()));
+    let weight = weight.and_then(|weight| weight.checked_add((program.shared_bytes / 16).into()));
     let (module, entry) = assemble(&variant).map_err(Refused::Unsupported)?;
-    Ok(Compiled { entry, scratch_bytes, module: Mutex::new(Some(module)) })
+    Ok(Compiled { entry, scratch_bytes, weight, module: Mutex::new(Some(module)) })
 }
 
 /// The machine that everything is compiled for.
@@ -225,14 +235,17 @@ impl Code {
         sizes.min().unwrap_or(4).min(4)
     }
 
+    /// See [`super::Kernel::weight`].
+    pub(super) fn weight(&self, cut: bool) -> Option<u64> {
+        if cut { self.edge.get()?.as_ref().ok()?.weight } else { self.main.weight }
+    }
+
     fn edge(&self) -> Result<&Compiled, &'static str> {
         let compiled = self.edge.get_or_init(|| {
             let lanes = if self.program.subgroups { 4 } else { 1 };
-            compile_variant(&self.program, self.globals.slots.len(), lanes, true).map_err(|refused| {
-                match refused {
-                    Refused::Unsupported(feature) => feature,
-                    Refused::Barrier(_) => "a barrier in control flow that is not uniform",
-                }
+            compile_variant(&self.program, &self.globals, lanes, true).map_err(|refused| match refused {
+                Refused::Unsupported(feature) => feature,
+                Refused::Barrier(_) => "a barrier in control flow that is not uniform",
             })
         });
         compiled.as_ref().map_err(|feature| *feature)
@@ -247,6 +260,7 @@ impl Code {
         launch: &Launch<'_>,
         groups: Range<u64>,
         recorder: Option<&mut Recorder>,
+        workspace: &mut Workspace,
     ) -> Outcome {
         if groups.is_empty() {
             return Outcome::Done;
@@ -255,8 +269,8 @@ impl Code {
             return Outcome::Failed("code that tells what it does and a recorder belong together".into());
         }
         let mut watcher = recorder.map(|recorder| Watcher::new(recorder, &self.program));
-        let mut workspace = Workspace::new(&self.program, &self.globals, launch);
-        let mut context = self.context(launch, &mut workspace);
+        workspace.begin(&self.program, &self.globals, launch);
+        let mut context = self.context(launch, workspace);
         context.group = group_at(launch.grid, groups.start);
         for group in groups {
             if launch.stop.load(Ordering::Relaxed) {
@@ -269,16 +283,8 @@ impl Code {
                         return Outcome::Failed(format!("{feature} is not supported in part of a workgroup"));
                     }
                 };
-            // Filling nothing is not free: a masked store to an address without memory costs more than a small workgroup.
-            if !workspace.shared.is_empty() {
-                workspace.shared.fill(0);
-            }
-            let words = compiled.scratch_bytes.div_ceil(16) as usize;
-            if workspace.scratch.len() < words {
-                workspace.scratch.resize(words, 0);
-            }
-            context.shared = workspace.shared.as_mut_ptr().cast();
-            context.scratch = workspace.scratch.as_mut_ptr().cast();
+            context.shared = workspace.zeroed_shared(self.program.shared_bytes);
+            context.scratch = workspace.scratch(compiled.scratch_bytes);
             if let Some(watcher) = &mut watcher {
                 watcher.begin_group(group, &mut context);
                 context.watcher = (&raw mut *watcher).cast();
@@ -294,11 +300,11 @@ impl Code {
     }
 
     /// What all workgroups of a launch see.
-    fn context(&self, launch: &Launch<'_>, workspace: &mut Workspace) -> Context {
+    fn context(&self, launch: &Launch<'_>, workspace: &Workspace) -> Context {
         Context {
             slots: workspace.slots.as_ptr(),
-            shared: workspace.shared.as_mut_ptr().cast(),
-            scratch: workspace.scratch.as_mut_ptr().cast(),
+            shared: std::ptr::null_mut(),
+            scratch: std::ptr::null_mut(),
             immediates: workspace.immediates.as_ptr(),
             constants: self.program.constants.as_ptr(),
             stop: launch.stop.as_ptr().cast(),

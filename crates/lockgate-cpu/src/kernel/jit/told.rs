@@ -19,7 +19,7 @@ use super::{
         watch::{At, Recorder, Run, Space},
     },
     code::{Context, Emitter, NONE, context, flags},
-    helpers::{ImageCall, field, sample_point},
+    helpers::{ImageCall, ImageCalls, field, sample_point},
     ir::{Id, ImageOp, Memory, Place, Program, Site, Told},
     kept,
     lower::{Lowered, Lowering},
@@ -655,20 +655,17 @@ impl Emitter<'_, '_> {
     }
 
     /// Writes who is told of the texels of a call.
-    pub(super) fn fill_watcher(&mut self, call: Value) {
-        let (watcher, site) = match self.texel_site {
-            Some(site) => (self.field(context!(watcher)), site),
-            None => (self.b.ins().iconst(types::I64, 0), 0),
-        };
+    pub(super) fn fill_watcher(&mut self, call: Value, site: u32) {
+        let watcher = self.field(context!(watcher));
         let lane = match self.first {
             Some(first) => first,
             None => self.int(0),
         };
         let site = self.int(site);
         let words = [
-            (watcher, std::mem::offset_of!(ImageCall, watcher)),
-            (site, std::mem::offset_of!(ImageCall, site)),
-            (lane, std::mem::offset_of!(ImageCall, lane)),
+            (watcher, std::mem::offset_of!(ImageCalls, watcher)),
+            (site, std::mem::offset_of!(ImageCalls, site)),
+            (lane, std::mem::offset_of!(ImageCalls, lane)),
         ];
         for (word, offset) in words {
             self.b.ins().store(flags(), word, call, offset as i32);

@@ -13,32 +13,43 @@ use super::{
     ir::Program,
 };
 
-pub(super) struct Workspace {
+/// Used again from launch to launch: it is as large as the largest so far, within bounds.
+#[derive(Default)]
+pub(crate) struct Workspace {
     pub(super) slots: Vec<Slot>,
     /// The elements of arrays of bindings, which their slots point to.
-    _elements: Vec<Vec<Slot>>,
+    elements: Vec<Vec<Slot>>,
     /// What is read where nothing is bound; never written.
-    _nothing: Vec<u128>,
-    pub(super) shared: Vec<u128>,
-    pub(super) scratch: Vec<u128>,
+    nothing: Vec<u128>,
+    shared: Vec<u128>,
+    scratch: Vec<u128>,
     pub(super) immediates: Vec<u8>,
 }
 
 /// Offset and stride of the runtime-sized array at the end of a type.
 type Tail = Option<(u32, u32)>;
 
+/// Bytes for the variables of invocations that are kept from launch to launch.
+const SCRATCH_KEPT: usize = 1 << 20;
+
 impl Workspace {
-    pub(super) fn new(program: &Program, globals: &Globals, launch: &Launch<'_>) -> Self {
-        let mut immediates = vec![0; program.immediate_bytes as usize];
-        let given = immediates.len().min(launch.immediates.len());
-        immediates[..given].copy_from_slice(&launch.immediates[..given]);
-        let mut elements = Vec::new();
+    /// A launch begins.
+    pub(super) fn begin(&mut self, program: &Program, globals: &Globals, launch: &Launch<'_>) {
+        if self.scratch.len() * size_of::<u128>() > SCRATCH_KEPT {
+            self.scratch = Vec::new();
+        }
+        let size = program.immediate_bytes as usize;
+        self.immediates.clear();
+        self.immediates.extend_from_slice(&launch.immediates[..size.min(launch.immediates.len())]);
+        self.immediates.resize(size, 0);
         let void = globals.slots.iter().filter(|slot| slot.elements.is_some()).map(reflect::min_bytes).max();
-        let mut nothing = vec![0u128; void.unwrap_or(0).div_ceil(16) as usize];
-        let void = BufferBinding { ptr: nothing.as_mut_ptr().cast(), len: 16 * nothing.len() as u64 };
-        let mut slots = Vec::new();
+        self.nothing.resize(void.unwrap_or(0).div_ceil(16) as usize, 0);
+        let len = (16 * self.nothing.len()) as u64;
+        let void = BufferBinding { ptr: self.nothing.as_mut_ptr().cast(), len };
+        self.slots.clear();
+        self.elements.clear();
         for ((binding, tail), of) in launch.bindings.iter().zip(&globals.tails).zip(&globals.slots) {
-            slots.push(match binding {
+            self.slots.push(match binding {
                 Binding::Array(list) => {
                     let smallest = BufferBinding { len: reflect::min_bytes(of), ..void };
                     let entries = list.iter().map(|element| match element {
@@ -48,20 +59,32 @@ impl Workspace {
                     let entries: Vec<Slot> = entries.collect();
                     let table = entries.as_ptr().cast_mut().cast();
                     let count = entries.len() as u32;
-                    elements.push(entries);
+                    self.elements.push(entries);
                     Slot { pointer: table, count, ..no_slot(binding) }
                 }
                 binding => slot(binding, *tail),
             });
         }
-        Workspace {
-            slots,
-            _elements: elements,
-            _nothing: nothing,
-            shared: vec![0; program.shared_bytes.div_ceil(16) as usize],
-            scratch: Vec::new(),
-            immediates,
+    }
+
+    /// Memory of a workgroup, zero.
+    pub(super) fn zeroed_shared(&mut self, bytes: u32) -> *mut u8 {
+        let words = bytes.div_ceil(16) as usize;
+        // Filling nothing is not free: a masked store to an address without memory costs more than a small workgroup.
+        if words > 0 {
+            self.shared.clear();
+            self.shared.resize(words, 0);
         }
+        self.shared.as_mut_ptr().cast()
+    }
+
+    /// Memory for the variables of invocations.
+    pub(super) fn scratch(&mut self, bytes: u32) -> *mut u8 {
+        let words = bytes.div_ceil(16) as usize;
+        if self.scratch.len() < words {
+            self.scratch.resize(words, 0);
+        }
+        self.scratch.as_mut_ptr().cast()
     }
 }
 
