@@ -42,6 +42,7 @@ mod texture;
 mod timing;
 mod tools;
 mod transfer;
+mod widen;
 
 pub use adapter::AdapterKind;
 pub use counters::Counters;

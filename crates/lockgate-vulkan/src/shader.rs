@@ -4,12 +4,13 @@
 //! that cut workgroups (`partial.rs`) and pipelines (`pipeline.rs`). Tested in the contract suite.
 
 use crate::gpu::Gpu;
+use crate::widen::widen;
 use ash::vk;
 use lockgate_runtime::backend::ComputePipelineSource;
 use lockgate_runtime::{Error, ErrorKind, Result, SourceSpan};
 use naga::back::spv;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
-use naga::valid::ModuleInfo;
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, ImageClass, ImageDimension, Module, ShaderStage, TypeInner};
 use std::borrow::Cow;
 
@@ -50,7 +51,10 @@ impl Shader {
                 refuse(source, ErrorKind::Unsupported, &format!("{feature} is not supported"))
             })?;
         let (module, info) = specialize(source)?;
-        let (module, info) = (module.into_owned(), info.into_owned());
+        let (mut module, mut info) = (module.into_owned(), info.into_owned());
+        if widen(&mut module, &info) {
+            info = validate(&module).map_err(|why| refuse(source, ErrorKind::Kernel, &why))?;
+        }
         let Some(entry) = find(&module, source.entry_point) else {
             return Err(refuse(source, ErrorKind::Kernel, "it is no compute kernel"));
         };
@@ -140,6 +144,12 @@ pub(crate) fn refuse(source: &ComputePipelineSource<'_>, kind: ErrorKind, why: &
 
 fn find(module: &Module, name: &str) -> Option<usize> {
     module.entry_points.iter().position(|entry| entry.stage == ShaderStage::Compute && entry.name == name)
+}
+
+/// What naga knows about a module that was changed.
+pub(crate) fn validate(module: &Module) -> std::result::Result<ModuleInfo, String> {
+    let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(module);
+    info.map_err(|error| error.into_inner().to_string())
 }
 
 /// The module with its override constants fixed.
