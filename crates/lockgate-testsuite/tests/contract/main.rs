@@ -12,6 +12,7 @@ mod faults;
 mod harness;
 mod kernels;
 mod programs;
+mod refusals;
 #[path = "../../../lockgate-cpu/tests/scene/mod.rs"]
 mod scene;
 mod subjects;
