@@ -332,6 +332,10 @@ impl Backend for VulkanBackend {
         Ok(Arc::new(Pipeline::new(&self.gpu, layout, self.cache.raw, shader, source)?))
     }
 
+    fn prepare_dispatch(&self, pipeline: &Native, threads: [u32; 3]) -> Result<()> {
+        native::<Pipeline>(pipeline)?.cut(threads).map(drop)
+    }
+
     fn contents(&self, buffer: &Native) -> Option<*mut u8> {
         native::<Buffer>(buffer).ok()?.mapped()
     }
