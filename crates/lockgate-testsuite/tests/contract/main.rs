@@ -9,6 +9,7 @@ mod case;
 mod commands;
 mod differential;
 mod faults;
+mod groups;
 mod harness;
 mod kernels;
 mod programs;
@@ -16,4 +17,5 @@ mod refusals;
 #[path = "../../../lockgate-cpu/tests/scene/mod.rs"]
 mod scene;
 mod subjects;
+mod texels;
 mod textures;
