@@ -91,8 +91,8 @@ impl Shader {
         let polyfill = spv::ZeroInitializeWorkgroupMemoryMode::Polyfill;
         let binding = |(at, slot): (usize, &Slot)| {
             let from = naga::ResourceBinding { group: slot.group, binding: slot.binding };
-            let array = (slot.count != 1).then_some(slot.count);
-            let to = spv::BindingInfo { descriptor_set: 0, binding: at as u32, binding_array_size: array };
+            // Arrays have their sizes in their types. Said here, the writer takes it for that of arrays in their elements too.
+            let to = spv::BindingInfo { descriptor_set: 0, binding: at as u32, binding_array_size: None };
             (from, to)
         };
         let options = spv::Options {

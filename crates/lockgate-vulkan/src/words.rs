@@ -41,10 +41,10 @@ pub(crate) fn without_levels(words: &[u32]) -> Vec<u32> {
             [_, result, _, _, _, _, _, STORAGE, ..] if operation == OP_TYPE_IMAGE => {
                 types.insert(result);
             }
-            [_, ty, result, ..] if matches!(operation, OP_LOAD | OP_FUNCTION_PARAMETER) => {
-                if types.contains(&ty) {
-                    images.insert(result);
-                }
+            [_, ty, result, ..]
+                if matches!(operation, OP_LOAD | OP_FUNCTION_PARAMETER) && types.contains(&ty) =>
+            {
+                images.insert(result);
             }
             [_, ty, result, image, _] if operation == OP_IMAGE_QUERY_SIZE_LOD && images.contains(&image) => {
                 out.extend([4 << 16 | OP_IMAGE_QUERY_SIZE, ty, result, image]);

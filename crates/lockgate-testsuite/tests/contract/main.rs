@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod again;
+mod arrays;
 #[path = "../../../lockgate-cpu/tests/kernel/case.rs"]
 mod case;
 mod commands;
