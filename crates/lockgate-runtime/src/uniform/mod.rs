@@ -6,7 +6,7 @@
 //! differing, so that nothing has to be known about a part of a workgroup.
 //!
 //! Deliberately absent: subgroups and their barriers, values (a condition that always holds is still a condition), and
-//! kernels of more than [`STEPS_MAX`] steps, which pass. Tested in the contract suite (`refusals.rs`).
+//! kernels of more than [`STEPS_MAX`] steps or [`DEPTH_MAX`] calls, which pass. Tested in the contract suite (`refusals.rs`).
 
 mod expression;
 mod shape;
@@ -16,8 +16,11 @@ use naga::valid::{FunctionInfo, ModuleInfo};
 use naga::{Barrier, Binding, Block, BuiltIn, Expression, Function, Handle, Module, Span, Statement};
 use shape::Shape;
 
-/// Statements and expressions that are looked at, each as often as loops and calls come to it.
-const STEPS_MAX: u32 = 1 << 20;
+/// Statements and expressions that are looked at, each as often as loops and calls come to it; a choice counts once for each
+/// variable.
+const STEPS_MAX: usize = 1 << 22;
+/// Calls inside of each other.
+const DEPTH_MAX: usize = 64;
 
 /// The first barrier that not all invocations of a workgroup reach together.
 pub(crate) fn lone_barrier(shader: &ShaderModule, entry: usize) -> Option<Span> {
@@ -37,6 +40,7 @@ pub(crate) fn lone_barrier(shader: &ShaderModule, entry: usize) -> Option<Span> 
         variables: Some(vec![Shape::Uniform; shader.module.global_variables.len()]),
         labels: Vec::new(),
         steps: 0,
+        depth: 0,
     };
     match walk.call(&point.function, info, arguments.map(Value::Data).collect()) {
         Err(Stop::Barrier(span)) => Some(span),
@@ -147,12 +151,13 @@ struct Walk<'a> {
     /// Variables of the module, then those of the functions that are being walked.
     variables: Variables,
     labels: Vec<Label>,
-    steps: u32,
+    steps: usize,
+    depth: usize,
 }
 
 impl<'a> Walk<'a> {
-    fn step(&mut self) -> Result<(), Stop> {
-        self.steps += 1;
+    fn step(&mut self, count: usize) -> Result<(), Stop> {
+        self.steps += count;
         if self.steps > STEPS_MAX { Err(Stop::TooLong) } else { Ok(()) }
     }
 
@@ -188,6 +193,10 @@ impl<'a> Walk<'a> {
         arguments: Vec<Value>,
     ) -> Result<Shape, Stop> {
         let Some(variables) = &mut self.variables else { return Ok(Shape::Uniform) };
+        if self.depth == DEPTH_MAX {
+            return Err(Stop::TooLong);
+        }
+        self.depth += 1;
         let base = variables.len();
         variables.resize(base + function.local_variables.len(), Shape::Uniform);
         let values = vec![None; function.expressions.len()];
@@ -196,6 +205,7 @@ impl<'a> Walk<'a> {
         self.block(&mut frame, &function.body)?;
         // Who returned elsewhere may have returned another value.
         let together = self.close();
+        self.depth -= 1;
         if let Some(variables) = &mut self.variables {
             variables.truncate(base);
         }
@@ -207,7 +217,7 @@ impl<'a> Walk<'a> {
             if self.variables.is_none() {
                 break;
             }
-            self.step()?;
+            self.step(1)?;
             self.statement(frame, statement, *span)?;
         }
         Ok(())
@@ -217,7 +227,7 @@ impl<'a> Walk<'a> {
         match statement {
             Statement::Emit(range) => {
                 for handle in range.clone() {
-                    self.step()?;
+                    self.step(1)?;
                     frame.values[handle.index()] = Some(self.expression(frame, handle));
                 }
             }
@@ -273,6 +283,7 @@ impl<'a> Walk<'a> {
     }
 
     fn branch(&mut self, frame: &mut Frame<'a>, block: &'a Block, together: bool) -> Result<(), Stop> {
+        self.step(self.variables.as_ref().map_or(0, Vec::len))?;
         self.open(Kind::Branch, together);
         self.block(frame, block)?;
         self.close();
@@ -312,6 +323,7 @@ impl<'a> Walk<'a> {
         self.open(Kind::Breakable, true);
         let mut head = self.variables.clone();
         loop {
+            self.step(head.as_ref().map_or(0, Vec::len))?;
             let before = (self.is_together(), head.clone());
             self.open(Kind::Body, true);
             self.block(frame, body)?;
@@ -339,5 +351,27 @@ impl<'a> Walk<'a> {
         let together = self.is_together() && place.same;
         let (Root::Variable(at), Some(variables)) = (place.root, &mut self.variables) else { return };
         variables[at].set(&place.path, if together { value } else { Shape::Varying });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// A chain of calls, with a barrier for some at its end.
+    fn is_taken(calls: usize) -> bool {
+        let function = |at: usize| format!("fn f{at}(l: u32) {{ f{}(l); }}\n", at + 1);
+        let functions: String = (0..calls).map(function).collect();
+        let source = format!(
+            "{functions} fn f{calls}(l: u32) {{ if l > 3u {{ workgroupBarrier(); }} }}
+            @compute @workgroup_size(8) fn main(@builtin(local_invocation_index) l: u32) {{ f0(l); }}"
+        );
+        let library = crate::Library::new(&source).unwrap_or_else(|why| panic!("{why}"));
+        super::lone_barrier(library.module(), 0).is_none()
+    }
+
+    #[test]
+    fn deep_calls_are_not_followed_to_their_end() {
+        assert!(!is_taken(super::DEPTH_MAX - 2));
+        assert!(is_taken(super::DEPTH_MAX - 1));
+        assert!(is_taken(2000));
     }
 }
