@@ -361,6 +361,14 @@ pub trait Backend: Send + Sync {
     fn create_sampler(&self, sampler: &SamplerDescriptor) -> Result<Native>;
     /// A compute pipeline.
     fn create_compute_pipeline(&self, source: &ComputePipelineSource<'_>) -> Result<Native>;
+    /// Makes what a dispatch of so many invocations needs beside the pipeline, where they cut workgroups. Called by whoever
+    /// records it, so that nothing is left to make, or to refuse, at commit.
+    ///
+    /// # Errors
+    /// It cannot run such a dispatch.
+    fn prepare_dispatch(&self, _pipeline: &Native, _threads: [u32; 3]) -> Result<()> {
+        Ok(())
+    }
     /// The address of a shared buffer, if it has one.
     fn contents(&self, buffer: &Native) -> Option<*mut u8>;
     /// Copies bytes of a shared buffer out. Nothing on the device touches them meanwhile.

@@ -77,6 +77,11 @@ impl ComputeCommandEncoder<'_> {
                 Err(why) => return buffer.contents.fail(why),
             },
         };
+        if let (Grid::Threads(threads), Some(pipeline)) = (grid, &buffer.bound.pipeline)
+            && let Err(why) = buffer.device.0.backend.prepare_dispatch(&pipeline.0.native, threads)
+        {
+            return buffer.contents.fail(why);
+        }
         let command = Command::Dispatch {
             pipeline: captured.pipeline,
             bindings: captured.bindings.0,

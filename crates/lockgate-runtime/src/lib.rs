@@ -30,6 +30,7 @@ mod residency;
 mod sampler;
 mod shared;
 mod texture;
+mod uniform;
 mod wgsl;
 
 pub use argument_table::{ARGUMENTS_MAX, ARRAY_ELEMENTS_MAX, ArgumentTable, BindingKey};

@@ -3,6 +3,7 @@
 use crate::backend::{ComputePipelineSource, Native};
 use crate::device::Device;
 use crate::error::SourceSpan;
+use crate::uniform::lone_barrier;
 use crate::{Error, ErrorKind, Result};
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use std::collections::BTreeMap;
@@ -223,7 +224,8 @@ impl Device {
     /// Makes a kernel ready to run.
     ///
     /// # Errors
-    /// A name that is no compute kernel; what the device cannot compile, with the place in the source.
+    /// A name that is no compute kernel; a barrier that not all invocations of a workgroup reach together, or what the device
+    /// cannot compile, with the place in the source.
     #[doc(alias = "newComputePipelineStateWithFunction")]
     pub fn new_compute_pipeline(&self, library: &Library, name: &str) -> Result<ComputePipeline> {
         self.new_compute_pipeline_with_constants(library, name, &[])
@@ -240,13 +242,20 @@ impl Device {
         name: &str,
         constants: &[(String, f64)],
     ) -> Result<ComputePipeline> {
-        let reflection = library.reflect(name)?;
+        let entry = library.find(name)?;
+        let reflection = reflect(&library.0, entry);
         let (needs, most) = (reflection.immediates, self.info().max_immediates);
         if needs > most {
             let message = format!(
                 "kernel `{name}` takes {needs} bytes of immediates, more than {most} (max_immediates)"
             );
             return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        if let Some(span) = lone_barrier(&library.0, entry) {
+            let what = "a barrier in control flow that is not uniform";
+            let label = "not all invocations of the workgroup come here together".to_owned();
+            let place = span.to_range().map(|bytes| (bytes, label));
+            return Err(rejected(format!("kernel `{name}`: {what}"), place));
         }
         let source = ComputePipelineSource { module: &library.0, entry_point: name, constants, label: name };
         let native = self.0.backend.create_compute_pipeline(&source)?;

@@ -196,6 +196,7 @@ fn create(adapter: &Adapter) -> Result<ash::Device> {
     let names = extensions(extras);
     let core = vk::PhysicalDeviceFeatures::default()
         .robust_buffer_access(true)
+        .shader_int16(extras.int16)
         .shader_int64(extras.int64)
         .shader_float64(extras.float64)
         .shader_storage_image_extended_formats(extras.extended_formats)

@@ -42,6 +42,8 @@ mod texture;
 mod timing;
 mod tools;
 mod transfer;
+mod widen;
+mod words;
 
 pub use adapter::AdapterKind;
 pub use counters::Counters;
@@ -341,6 +343,10 @@ impl Backend for VulkanBackend {
         let shader = Shader::new(&self.gpu, source)?;
         let layout = self.layout(&shader)?;
         Ok(Arc::new(Pipeline::new(&self.gpu, layout, self.cache.raw, shader, source)?))
+    }
+
+    fn prepare_dispatch(&self, pipeline: &Native, threads: [u32; 3]) -> Result<()> {
+        native::<Pipeline>(pipeline)?.cut(threads).map(drop)
     }
 
     fn contents(&self, buffer: &Native) -> Option<*mut u8> {

@@ -5,8 +5,8 @@
 //! dispatched in parts: whole workgroups, and at each border workgroups that are smaller (*edge*), with the builtins that
 //! they would have had. Deliberately absent: which grid takes which way (`pipeline.rs`). Tested in `tests/kernels.rs`.
 
-use crate::shader::Shader;
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use crate::shader::{Shader, validate};
+use naga::valid::ModuleInfo;
 use naga::{
     AddressSpace, BinaryOperator, Binding, Block, BuiltIn, Expression, Function, FunctionArgument,
     GlobalVariable, Handle, Literal, Module, Span, Statement, Type, TypeInner, VectorSize,
@@ -82,8 +82,7 @@ pub(crate) fn wrap(shader: &Shader, shape: Shape) -> Result<(Module, ModuleInfo)
     let needs_limit = shape == Shape::Guarded || asks;
     let function = Wrapper::new(&mut module, needs_limit).finish(&own, inner, shape, size);
     module.entry_points[shader.entry].function = function;
-    let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module);
-    info.map(|info| (module, info)).map_err(|error| error.into_inner().to_string())
+    validate(&module).map(|info| (module, info))
 }
 
 /// An entry point that is being put together.

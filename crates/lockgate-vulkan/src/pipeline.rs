@@ -11,6 +11,7 @@ use ash::vk;
 use lockgate_runtime::backend::{Binding, ComputePipelineSource};
 use lockgate_runtime::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The kinds and numbers of bindings.
@@ -96,7 +97,7 @@ pub(crate) struct Pipeline {
     barriers: bool,
     asks_for_groups: bool,
     cache: vk::PipelineCache,
-    /// Entry points for grids that cut workgroups, made when one comes.
+    /// Entry points for grids that cut workgroups, made when the first of their kind is recorded.
     shapes: Mutex<BTreeMap<Shape, vk::Pipeline>>,
 }
 
@@ -210,8 +211,8 @@ impl Pipeline {
     }
 
     fn shape(&self, shape: Shape) -> Result<vk::Pipeline> {
-        let mut shapes = self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(made) = shapes.get(&shape) {
+        let shapes = || self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = shapes().get(&shape) {
             return Ok(*made);
         }
         let fail = |why: String| {
@@ -224,9 +225,16 @@ impl Pipeline {
             Shape::Edge(_) => vk::PipelineCreateFlags::DISPATCH_BASE,
             _ => vk::PipelineCreateFlags::empty(),
         };
+        // Without the lock: a commit may be asking for another one.
         let made = self.create(&words, flags).map_err(|result| fail(failed(result)))?;
-        shapes.insert(shape, made);
-        Ok(made)
+        match shapes().entry(shape) {
+            Entry::Vacant(place) => Ok(*place.insert(made)),
+            Entry::Occupied(place) => {
+                // SAFETY: it was made just now, and nobody else has seen it.
+                unsafe { self.gpu.raw.destroy_pipeline(made, None) };
+                Ok(*place.get())
+            }
+        }
     }
 }
 

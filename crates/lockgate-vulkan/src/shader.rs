@@ -4,12 +4,14 @@
 //! that cut workgroups (`partial.rs`) and pipelines (`pipeline.rs`). Tested in the contract suite.
 
 use crate::gpu::Gpu;
+use crate::widen::widen;
+use crate::words::{declared, without_levels};
 use ash::vk;
 use lockgate_runtime::backend::ComputePipelineSource;
 use lockgate_runtime::{Error, ErrorKind, Result, SourceSpan};
 use naga::back::spv;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
-use naga::valid::ModuleInfo;
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, ImageClass, ImageDimension, Module, ShaderStage, TypeInner};
 use std::borrow::Cow;
 
@@ -50,7 +52,10 @@ impl Shader {
                 refuse(source, ErrorKind::Unsupported, &format!("{feature} is not supported"))
             })?;
         let (module, info) = specialize(source)?;
-        let (module, info) = (module.into_owned(), info.into_owned());
+        let (mut module, mut info) = (module.into_owned(), info.into_owned());
+        if widen(&mut module, &info) {
+            info = validate(&module).map_err(|why| refuse(source, ErrorKind::Kernel, &why))?;
+        }
         let Some(entry) = find(&module, source.entry_point) else {
             return Err(refuse(source, ErrorKind::Kernel, "it is no compute kernel"));
         };
@@ -86,8 +91,8 @@ impl Shader {
         let polyfill = spv::ZeroInitializeWorkgroupMemoryMode::Polyfill;
         let binding = |(at, slot): (usize, &Slot)| {
             let from = naga::ResourceBinding { group: slot.group, binding: slot.binding };
-            let array = (slot.count != 1).then_some(slot.count);
-            let to = spv::BindingInfo { descriptor_set: 0, binding: at as u32, binding_array_size: array };
+            // Arrays have their sizes in their types. Said here, the writer takes it for that of arrays in their elements too.
+            let to = spv::BindingInfo { descriptor_set: 0, binding: at as u32, binding_array_size: None };
             (from, to)
         };
         let options = spv::Options {
@@ -114,6 +119,7 @@ impl Shader {
         let pipeline = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point };
         let words =
             spv::write_vec(module, info, &options, Some(&pipeline)).map_err(|error| error.to_string())?;
+        let words = without_levels(&words);
         // The writer does not ask for all that it declares, and there are drivers that end the process.
         let allowed = options.capabilities.iter().flatten();
         let lacks =
@@ -140,6 +146,12 @@ pub(crate) fn refuse(source: &ComputePipelineSource<'_>, kind: ErrorKind, why: &
 
 fn find(module: &Module, name: &str) -> Option<usize> {
     module.entry_points.iter().position(|entry| entry.stage == ShaderStage::Compute && entry.name == name)
+}
+
+/// What naga knows about a module that was changed.
+pub(crate) fn validate(module: &Module) -> std::result::Result<ModuleInfo, String> {
+    let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(module);
+    info.map_err(|error| error.into_inner().to_string())
 }
 
 /// The module with its override constants fixed.
@@ -233,7 +245,7 @@ fn descriptor(
     }
 }
 
-/// A function of 64 bits that SPIR-V does not have. The writer panics or writes what is not valid.
+/// A function of other than 32 bits that SPIR-V does not have. The writer panics or writes what is not valid.
 fn unwritable(module: &Module, info: &ModuleInfo) -> Option<String> {
     let functions = module.functions.iter().map(|(handle, function)| (function, &info[handle]));
     let entries = module.entry_points.iter().enumerate();
@@ -241,8 +253,13 @@ fn unwritable(module: &Module, info: &ModuleInfo) -> Option<String> {
     functions.chain(entries).find_map(|(function, info)| {
         function.expressions.iter().find_map(|(_, expression)| {
             let naga::Expression::Math { fun, arg, .. } = expression else { return None };
-            let wide = info[*arg].ty.inner_with(&module.types).scalar_width() == Some(8);
-            (wide && is_narrow(*fun)).then(|| format!("{fun:?} of 64 bits"))
+            let width = info[*arg].ty.inner_with(&module.types).scalar_width()?;
+            let is_refused = match fun {
+                // Its exponents would be as wide as its fractions.
+                naga::MathFunction::Frexp => width != 4,
+                _ => width == 8 && is_narrow(*fun),
+            };
+            is_refused.then(|| format!("{fun:?} of {} bits", 8 * width))
         })
     })
 }
@@ -285,13 +302,6 @@ fn is_narrow(fun: naga::MathFunction) -> bool {
     floats.contains(&fun) || bits.contains(&fun)
 }
 
-/// The capabilities that SPIR-V asks for, which stand behind a header of five words.
-fn declared(words: &[u32]) -> impl Iterator<Item = u32> {
-    const OP_CAPABILITY: u32 = 2 << 16 | 17;
-    let (pairs, _) = words[5..].as_chunks::<2>();
-    pairs.iter().take_while(|pair| pair[0] == OP_CAPABILITY).map(|pair| pair[1])
-}
-
 /// What SPIR-V may ask of the device.
 fn capabilities(gpu: &Gpu) -> Vec<spv::Capability> {
     use spv::Capability as C;
@@ -305,6 +315,7 @@ fn capabilities(gpu: &Gpu) -> Vec<spv::Capability> {
         (extras.cube_array, C::ImageCubeArray),
         (extras.float16, C::Float16),
         (extras.float64, C::Float64),
+        (extras.int16, C::Int16),
         (extras.int64, C::Int64),
         (extras.storage16, C::StorageBuffer16BitAccess),
         (extras.storage16, C::UniformAndStorageBuffer16BitAccess),

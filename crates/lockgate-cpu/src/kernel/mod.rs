@@ -90,28 +90,27 @@ impl Kernel {
     /// Compiles an entry point.
     ///
     /// # Errors
-    /// No compute entry point of that name, a constant that does not exist or does not fit, a barrier in control flow
-    /// that is not uniform, or a feature that is not supported.
+    /// No compute entry point of that name, a constant that does not exist or does not fit, or a feature that is not
+    /// supported.
     pub fn new(descriptor: &KernelDescriptor<'_>) -> Result<Self, KernelError> {
         let (module, info) = specialize(descriptor)?;
         let entry = find_entry(&module, descriptor.entry_point)?;
         let globals = reflect::globals(&module, &info, entry)?;
         interpret::check(&module, entry)?;
         let runner = match descriptor.engine {
-            Engine::Interpreter => interpreter(module, info, entry, globals)?,
+            Engine::Interpreter => interpreter(module, info, entry, globals),
             Engine::Auto | Engine::Jit => {
                 match jit::compile(&module, &info, entry, &globals, descriptor.lanes) {
                     Ok(code) => Runner::Jit(Box::new(code)),
-                    Err(jit::Refused::Barrier(span)) => return Err(barrier(span)),
-                    Err(jit::Refused::Unsupported(feature)) if descriptor.engine == Engine::Jit => {
+                    Err(feature) if descriptor.engine == Engine::Jit => {
                         return Err(KernelError::unsupported(Span::UNDEFINED, feature));
                     }
-                    Err(jit::Refused::Unsupported(feature)) => {
+                    Err(feature) => {
                         log::info!(
                             "kernel `{}` is interpreted: no machine code for {feature}",
                             descriptor.entry_point
                         );
-                        interpreter(module, info, entry, globals)?
+                        interpreter(module, info, entry, globals)
                     }
                 }
             }
@@ -247,16 +246,9 @@ fn interpreter(
     info: Cow<'_, ModuleInfo>,
     entry: usize,
     globals: reflect::Globals,
-) -> Result<Runner, KernelError> {
-    if let Some(span) = jit::check(&module, &info, entry, &globals) {
-        return Err(barrier(span));
-    }
+) -> Runner {
     let program = interpret::Program::new(module.into_owned(), info.into_owned(), entry, globals);
-    Ok(Runner::Interpreter(Box::new(program)))
-}
-
-fn barrier(span: Span) -> KernelError {
-    KernelError::invalid(span, "a barrier in control flow that is not uniform")
+    Runner::Interpreter(Box::new(program))
 }
 
 /// The workgroup with a linear index; the grid is not empty.

@@ -143,6 +143,38 @@ fn a_view_that_the_driver_refuses_fails_its_command_and_what_waits_for_it() {
     });
 }
 
+#[test]
+fn what_waits_for_a_dispatch_that_cannot_run_is_not_run() {
+    let descriptor = VulkanDescriptor { fault: Some(Fault::RefusedView { views: 0 }), ..Default::default() };
+    on_drivers(&descriptor, |_, device| {
+        let scene = Scene::new(&device);
+        let count = device.new_compute_pipeline(&device.new_library(TEXELS).unwrap(), "count").unwrap();
+        let [data, other] = [1, 1].map(|word| scene.buffer(&[word; 64], HazardTrackingMode::Tracked));
+        let image = device.new_texture(&TextureDescriptor { width: 4, height: 4, ..Default::default() });
+        let fails = scene.record("fails", |commands| {
+            let table = scene.table(&data);
+            table.set_texture((0, 1), &image.unwrap());
+            let mut encoder = commands.compute_command_encoder("");
+            encoder.set_compute_pipeline(&count);
+            encoder.set_argument_table(&table);
+            encoder.dispatch_threadgroups([1, 1, 1]);
+            encoder.fill_buffer(&data, 0..64, 2);
+            encoder.fill_buffer(&other, 0..256, 3);
+        });
+        // All of it is in flight before anything begins.
+        let [gate, done] = ["gate", "done"].map(|name| device.new_shared_event(name));
+        scene.queue.wait_for_event(&gate, 1);
+        let failed = scene.queue.commit(&[&fails.unwrap()]).unwrap();
+        scene.queue.signal_event(&done, 1);
+        gate.set_signaled_value(1);
+        let error = failed.wait_until_completed().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert_eq!(data.read::<u32>(0, 1).unwrap(), [1], "the fill waits for the dispatch");
+        assert_eq!(other.read::<u8>(0, 1).unwrap(), [3], "this one does not");
+        assert_eq!(done.signaled_value(), 0, "and the signal is not given (A17)");
+    });
+}
+
 /// A folder that goes with the test.
 struct Folder(PathBuf);
 

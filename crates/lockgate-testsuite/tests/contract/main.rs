@@ -4,15 +4,19 @@
 
 mod accuracy;
 mod again;
+mod arrays;
 #[path = "../../../lockgate-cpu/tests/kernel/case.rs"]
 mod case;
 mod commands;
 mod differential;
 mod faults;
+mod groups;
 mod harness;
 mod kernels;
 mod programs;
+mod refusals;
 #[path = "../../../lockgate-cpu/tests/scene/mod.rs"]
 mod scene;
 mod subjects;
+mod texels;
 mod textures;

@@ -5,7 +5,7 @@ use crate::subjects::run_pass;
 use lockgate_runtime::*;
 
 /// Weights of filters have 8 bits at least, in each of three directions, and normalized colours as many.
-const FILTER: f32 = 4.0 / 255.0;
+pub(crate) const FILTER: f32 = 4.0 / 255.0;
 
 /// Which result of each invocation is of a cube.
 const CUBE_LINE: usize = 5;
@@ -54,7 +54,7 @@ fn texture(device: &Device, descriptor: &TextureDescriptor) -> Result<Texture> {
     Ok(texture)
 }
 
-fn run(device: &Device, source: &str, table: &ArgumentTable, threadgroups: u32) -> Result<()> {
+pub(crate) fn run(device: &Device, source: &str, table: &ArgumentTable, threadgroups: u32) -> Result<()> {
     let pipeline = device.new_compute_pipeline(&device.new_library(source)?, "main")?;
     run_pass(device, |encoder| {
         encoder.set_compute_pipeline(&pipeline);

@@ -76,7 +76,7 @@ impl Emitter<'_, '_> {
             }
             Stmt::Loop { label, body } => self.repeat(*label, body),
             Stmt::Exit(label) => return self.exit(*label),
-            Stmt::Barrier(_, flags) => self.tell_barrier(*flags),
+            Stmt::Barrier(flags) => self.tell_barrier(*flags),
         }
         true
     }

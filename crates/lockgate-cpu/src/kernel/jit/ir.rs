@@ -322,7 +322,7 @@ pub(super) enum Stmt {
         body: Vec<Stmt>,
     },
     Exit(Label),
-    Barrier(Span, naga::Barrier),
+    Barrier(naga::Barrier),
     Subgroup {
         op: SubgroupOp,
         value: Id,

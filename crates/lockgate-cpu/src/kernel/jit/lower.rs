@@ -412,7 +412,7 @@ impl<'m> Lowering<'m> {
             }
             // Invocations of a subgroup run at once.
             Statement::ControlBarrier(naga::Barrier::SUB_GROUP) => self.program.subgroups = true,
-            Statement::ControlBarrier(flags) => self.emit(Stmt::Barrier(span, flags)),
+            Statement::ControlBarrier(flags) => self.emit(Stmt::Barrier(flags)),
             Statement::MemoryBarrier(_) => {}
             Statement::Call { function, ref arguments, result } => {
                 let arguments =
@@ -530,9 +530,9 @@ impl<'m> Lowering<'m> {
                 self.atomic(pointer, fun, value, result, span)
             }
             Statement::WorkGroupUniformLoad { pointer, result } => {
-                self.emit(Stmt::Barrier(span, naga::Barrier::WORK_GROUP));
+                self.emit(Stmt::Barrier(naga::Barrier::WORK_GROUP));
                 let ids = self.load(pointer, span, true)?;
-                self.emit(Stmt::Barrier(span, naga::Barrier::WORK_GROUP));
+                self.emit(Stmt::Barrier(naga::Barrier::WORK_GROUP));
                 self.scope_mut()?.values[result.index()] = Some(Lowered::Data(ids));
                 Ok(())
             }

@@ -47,7 +47,6 @@ use cranelift_codegen::{ir::AbiParam, ir::types, isa::OwnedTargetIsa, settings, 
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module as _, default_libcall_names};
-use naga::Span;
 
 use super::{
     Lanes,
@@ -61,14 +60,6 @@ use code::{Context, Scratch, Variant};
 use ir::Program;
 use told::Watcher;
 pub(crate) use workspace::Workspace;
-
-/// Why there is no machine code.
-pub(super) enum Refused {
-    /// No rule for this feature.
-    Unsupported(&'static str),
-    /// The kernel is wrong: a barrier here is not reached by all invocations together.
-    Barrier(Span),
-}
 
 /// A kernel as machine code.
 pub(super) struct Code {
@@ -100,34 +91,21 @@ impl Drop for Compiled {
     }
 }
 
-/// Checks that all barriers are reached by whole workgroups. Kernels that cannot be lowered pass; the interpreter
-/// checks them while they run.
-pub(super) fn check(
-    module: &naga::Module,
-    info: &naga::valid::ModuleInfo,
-    entry: usize,
-    globals: &Globals,
-) -> Option<Span> {
-    let program = lower::lower(module, info, entry, globals, false).ok()?;
-    let bad = shape::find(&program, 1).bad_barrier?;
-    program.arrays.is_empty().then_some(bad)
-}
-
-/// Compiles an entry point.
+/// Compiles an entry point, or says for what there is no rule.
 pub(super) fn compile(
     module: &naga::Module,
     info: &naga::valid::ModuleInfo,
     entry: usize,
     globals: &Globals,
     lanes: Lanes,
-) -> Result<Code, Refused> {
+) -> Result<Code, &'static str> {
     let observed = lanes == Lanes::Watched;
     if observed && globals.slots.iter().any(|slot| slot.elements.is_some()) {
-        return Err(Refused::Unsupported("arrays of bindings whose accesses are told"));
+        return Err("arrays of bindings whose accesses are told");
     }
-    let program = lower::lower(module, info, entry, globals, observed).map_err(Refused::Unsupported)?;
+    let program = lower::lower(module, info, entry, globals, observed)?;
     if observed && program.subgroups {
-        return Err(Refused::Unsupported("subgroups whose accesses are told"));
+        return Err("subgroups whose accesses are told");
     }
     let wide = program.subgroups || lanes == Lanes::Four && fits_four_lanes(&program);
     let main = compile_variant(&program, globals, if wide { 4 } else { 1 }, false)?;
@@ -144,20 +122,16 @@ fn compile_variant(
     globals: &Globals,
     lanes: u32,
     partial: bool,
-) -> Result<Compiled, Refused> {
+) -> Result<Compiled, &'static str> {
     let shapes = shape::find(program, lanes);
-    if let Some(span) = shapes.bad_barrier {
-        // The shapes of arrays are not tracked, so a barrier that hangs on one may be fine.
-        return Err(match program.arrays.is_empty() {
-            true => Refused::Barrier(span),
-            false => Refused::Unsupported("a barrier that depends on an array"),
-        });
+    // The runtime has refused those that are wrong; it knows of more values that they are the same for all.
+    if shapes.lone_barrier {
+        return Err("a barrier that hangs on more than its rules know of");
     }
     let rows = if lanes == 4 { rows::find(program, &shapes) } else { rows::Rows::default() };
     let counted = counted::find(program, &shapes);
-    let plan = plan::plan(program, &shapes).map_err(Refused::Unsupported)?;
-    let layout = Scratch::new(program, &plan, lanes)
-        .ok_or(Refused::Unsupported("this much memory for invocations"))?;
+    let plan = plan::plan(program, &shapes)?;
+    let layout = Scratch::new(program, &plan, lanes).ok_or("this much memory for invocations")?;
     let scratch_bytes = layout.bytes;
     let variant = Variant {
         program,
@@ -173,7 +147,7 @@ fn compile_variant(
     let weight = counted::weight(program, &shapes);
     let weight = weight.and_then(|weight| weight.checked_mul(program.invocations().into()));
     let weight = weight.and_then(|weight| weight.checked_add((program.shared_bytes / 16).into()));
-    let (module, entry) = assemble(&variant).map_err(Refused::Unsupported)?;
+    let (module, entry) = assemble(&variant)?;
     Ok(Compiled { entry, scratch_bytes, weight, module: Mutex::new(Some(module)) })
 }
 
@@ -243,10 +217,7 @@ impl Code {
     fn edge(&self) -> Result<&Compiled, &'static str> {
         let compiled = self.edge.get_or_init(|| {
             let lanes = if self.program.subgroups { 4 } else { 1 };
-            compile_variant(&self.program, &self.globals, lanes, true).map_err(|refused| match refused {
-                Refused::Unsupported(feature) => feature,
-                Refused::Barrier(_) => "a barrier in control flow that is not uniform",
-            })
+            compile_variant(&self.program, &self.globals, lanes, true)
         });
         compiled.as_ref().map_err(|feature| *feature)
     }

@@ -5,8 +5,6 @@
 //! statements with all its uses. Invocations that left that list for good never look at it again, so a loop counter
 //! behind an early return stays uniform.
 
-use naga::Span;
-
 use super::super::number::Num;
 use super::ir::{Binary, Builtin, Id, Memory, Op, Place, Program, Stmt, SubgroupOp, Var};
 
@@ -45,8 +43,8 @@ pub(super) struct Shapes {
     pub(super) vars: Vec<Shape>,
     /// Whether some invocations of a quad leave to this label while others stay.
     pub(super) divergent: Vec<bool>,
-    /// The first barrier that not all invocations reach together, if there is one.
-    pub(super) bad_barrier: Option<Span>,
+    /// Whether there is a barrier that, for all that is known, not all invocations reach together.
+    pub(super) lone_barrier: bool,
 }
 
 /// The path of lists to each variable's home: how many lists deep it is.
@@ -81,7 +79,7 @@ pub(super) fn find(program: &Program, lanes: u32) -> Shapes {
             ids: vec![Group; program.ids.len()],
             vars: vec![Group; program.vars.len()],
             divergent: vec![false; program.labels as usize],
-            bad_barrier: None,
+            lone_barrier: false,
         },
         homes,
         exits: vec![Group; program.labels as usize],
@@ -92,7 +90,7 @@ pub(super) fn find(program: &Program, lanes: u32) -> Shapes {
     };
     while walk.changed {
         walk.changed = false;
-        walk.shapes.bad_barrier = None;
+        walk.shapes.lone_barrier = false;
         walk.exits.fill(Group);
         walk.list(&program.body);
         let log = std::mem::take(&mut walk.log);
@@ -215,11 +213,7 @@ impl Walk<'_> {
                 self.inside(Group, Some(label.at()), body);
             }
             Stmt::Exit(label) => self.exit(label.at()),
-            Stmt::Barrier(span, _) => {
-                if self.control(0) != Group {
-                    self.shapes.bad_barrier.get_or_insert(*span);
-                }
-            }
+            Stmt::Barrier(_) => self.shapes.lone_barrier |= self.control(0) != Group,
             Stmt::Store { .. } | Stmt::Zero(_) => {}
         }
     }
