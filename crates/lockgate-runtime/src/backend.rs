@@ -381,7 +381,7 @@ pub trait Backend: Send + Sync {
     fn write_texture(&self, texture: &Native, to: &TextureSpan, bytes: &[u8]) -> Result<()>;
     /// Takes work. Returns at once.
     fn submit(&self, submission: Submission<'_>) -> Result<()>;
-    /// Whether works of the commit that were submitted have not ended.
+    /// Whether works of the commit that were submitted have not ended, as far as was noticed. It reports nothing.
     fn is_busy(&self, commit: CommitId) -> bool;
     /// Lends the calling thread to the device until `done` says so or there is nothing to run. A device that
     /// needs no thread returns at once.

@@ -382,6 +382,7 @@ impl Shared {
         act: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         loop {
+            self.backend.look();
             let mut state = self.state();
             let busy = state.busy_commits(memory, &*self.backend, &self.completions);
             let Some(&commit) = busy.first() else {

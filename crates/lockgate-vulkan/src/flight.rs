@@ -323,11 +323,8 @@ impl Flight {
     }
 
     pub(crate) fn is_busy(&self, commit: CommitId) -> bool {
-        let busy = || self.lock().commits.get(&commit).is_some_and(|commit| !commit.busy.is_empty());
-        if busy() {
-            self.advance();
-        }
-        busy()
+        let state = self.lock();
+        state.commits.get(&commit).is_some_and(|commit| !commit.busy.is_empty())
     }
 
     /// Looks how far the device is, and tells the observer. Returns whether anything was done.
