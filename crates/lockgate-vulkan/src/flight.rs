@@ -16,6 +16,7 @@ use crate::record::{Context, Recording};
 use crate::texture::Texture;
 use crate::timing::Clock;
 use crate::tools::Tools;
+use crate::witness::Witness;
 use ash::vk;
 use lockgate_runtime::backend::{Binding, Command, Grid, Observer, Submission, SubmittedBuffer};
 use lockgate_runtime::{CommandTiming, CommitReport, Error, ErrorKind, Result};
@@ -269,7 +270,7 @@ impl Flight {
             .wait_semaphore_infos(&waits)
             .command_buffer_infos(&commands)
             .signal_semaphore_infos(&signals);
-        self.gpu.submit(at, &info)?;
+        self.gpu.submit(at, &info, Witness::fence(&recording.witness))?;
         let mut in_batch: SmallVec<[CommitId; 2]> = SmallVec::new();
         let mut fresh_images = Vec::new();
         for step in &batch.steps {

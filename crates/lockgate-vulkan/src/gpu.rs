@@ -142,7 +142,7 @@ impl Gpu {
     }
 
     /// Hands a batch to a hardware queue.
-    pub(crate) fn submit(&self, queue: usize, batch: &vk::SubmitInfo2<'_>) -> Result<()> {
+    pub(crate) fn submit(&self, queue: usize, batch: &vk::SubmitInfo2<'_>, done: vk::Fence) -> Result<()> {
         if self.faults.loses_submission() {
             return Err(error("handing work to the device", vk::Result::ERROR_DEVICE_LOST));
         }
@@ -150,7 +150,7 @@ impl Gpu {
         let batches = std::slice::from_ref(batch);
         // SAFETY: the queue is held; everything in the batch belongs to this device and lives until the timeline says
         // that the batch is done.
-        let submitted = unsafe { self.raw.queue_submit2(*raw, batches, vk::Fence::null()) };
+        let submitted = unsafe { self.raw.queue_submit2(*raw, batches, done) };
         submitted.map_err(|result| error("handing work to the device", result))
     }
 }

@@ -55,6 +55,11 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
+    /// Whether the validation layer looks at it.
+    pub(crate) fn is_validating(&self) -> bool {
+        self.messenger.is_some()
+    }
+
     /// The shared instance, or one of its own with validation, so that its messages are its own.
     ///
     /// # Errors

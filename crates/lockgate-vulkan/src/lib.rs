@@ -43,6 +43,7 @@ mod timing;
 mod tools;
 mod transfer;
 mod widen;
+mod witness;
 mod words;
 
 pub use adapter::AdapterKind;

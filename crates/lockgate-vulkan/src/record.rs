@@ -13,6 +13,7 @@ use crate::plan::{Batch, HardwareStages, ImageId, Step};
 use crate::script::{Commits, Script};
 use crate::texture::Texture;
 use crate::timing::Stamps;
+use crate::witness::Witness;
 use ash::vk;
 use lockgate_runtime::Result;
 use lockgate_runtime::backend::{Command, Grid, SubmittedBuffer};
@@ -34,6 +35,7 @@ pub(crate) struct Recording {
     held: Vec<Arc<[SubmittedBuffer]>>,
     /// What it says, if it may be used again.
     script: Option<Script>,
+    pub(crate) witness: Option<Witness>,
 }
 
 /// What a recording needs to know of the device beside the batch.
@@ -63,6 +65,7 @@ impl Recording {
             indirect: Indirect::default(),
             held: Vec::new(),
             script: None,
+            witness: Witness::new(gpu)?,
         };
         let info = vk::CommandBufferAllocateInfo::default().command_pool(pool).command_buffer_count(1);
         // SAFETY: the pool was made just now.
@@ -74,6 +77,7 @@ impl Recording {
     /// Its batch is done. What it says is kept, if it may come again; what it used is not.
     pub(crate) fn rest(&mut self) -> Result<()> {
         self.held.clear();
+        self.witness.as_ref().map_or(Ok(()), Witness::see)?;
         if self.script.is_some() { Ok(()) } else { self.reset() }
     }
 
