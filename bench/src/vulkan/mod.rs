@@ -106,8 +106,41 @@ fn measure(adapter: &AdapterReport, options: &Options, section: &mut Section) {
         each(&mut all, &workload, section, |measured| check(measured.peer.as_mut(), &expected));
         add(&mut all, &workload, section, software);
     }
-    if !software && (options.workloads.is_empty() || options.workloads.contains('s')) {
+    let wanted = |letter: char| options.workloads.is_empty() || options.workloads.contains(letter);
+    if !software && wanted('s') {
         split(adapter, section);
+    }
+    if wanted('t') {
+        tell(adapter, options, section);
+    }
+}
+
+/// What it costs the host to say what is bound, in each way that Vulkan has.
+fn tell(adapter: &AdapterReport, options: &Options, section: &mut Section) {
+    const WORKLOAD: &str = "(t) recording what is bound, 10,000 times";
+    let mut all = Vec::new();
+    for (way, name) in raw::tell::WAYS {
+        match raw::tell::Tell::new(&adapter.name, way, options.quick) {
+            Ok(tell) => all.push((name, tell, Vec::new())),
+            Err(why) => section.left_out.push(format!("{WORKLOAD}, {name}: {why}")),
+        }
+    }
+    for round in 0..=section.rounds {
+        for (_, tell, times) in &mut all {
+            let took = tell.record();
+            times.extend((round > 0).then_some(took));
+        }
+    }
+    let count = if options.quick { 500.0 } else { 10_000.0 };
+    let middle = |times: &mut Vec<Duration>| {
+        times.sort_unstable();
+        times[times.len() / 2].as_nanos() as f64 / count
+    };
+    let mut base = None;
+    for (name, _, times) in &mut all {
+        let figure = middle(times);
+        let base = *base.get_or_insert(figure);
+        section.add_beside(WORKLOAD, name, ("host", "ns a dispatch"), figure, base);
     }
 }
 

@@ -1,7 +1,7 @@
 //! A device with queues and memory.
 
 use crate::vulkan::workload::{Span, find_adapter};
-use ash::{Entry, khr, vk};
+use ash::{Entry, ext, khr, vk};
 
 pub struct Gpu {
     _entry: Entry,
@@ -9,6 +9,8 @@ pub struct Gpu {
     physical: vk::PhysicalDevice,
     pub device: ash::Device,
     pub push: Option<khr::push_descriptor::Device>,
+    /// Descriptors in buffers, if they were asked for and are there; then buffers have addresses.
+    pub written: Option<ext::descriptor_buffer::Device>,
     pub family: u32,
     pub queues: Vec<vk::Queue>,
     /// Nanoseconds of a tick.
@@ -22,7 +24,7 @@ pub struct Buffer {
 }
 
 impl Gpu {
-    pub fn open(adapter: &str, queues: usize) -> Result<Gpu, String> {
+    pub fn open(adapter: &str, queues: usize, written: bool) -> Result<Gpu, String> {
         // SAFETY: as the head of `mod.rs` says.
         unsafe {
             let entry = Entry::load().map_err(|error| error.to_string())?;
@@ -39,13 +41,14 @@ impl Gpu {
             let both = with(vk::QueueFlags::COMPUTE | vk::QueueFlags::GRAPHICS);
             let family = both.or_else(|| with(vk::QueueFlags::COMPUTE)).ok_or("no queue computes")?;
             let count = queues.min(families[family].queue_count as usize);
-            let (device, push) = make(&instance, physical, family as u32, count);
+            let (device, push, written) = make(&instance, physical, family as u32, count, written);
             let properties = instance.get_physical_device_properties(physical);
             Ok(Gpu {
                 queues: (0..count as u32).map(|at| device.get_device_queue(family as u32, at)).collect(),
                 family: family as u32,
                 period: f64::from(properties.limits.timestamp_period),
                 push,
+                written,
                 device,
                 physical,
                 instance,
@@ -59,7 +62,13 @@ impl Gpu {
         // SAFETY: as the head of `mod.rs` says.
         unsafe {
             let copies = vk::BufferUsageFlags::TRANSFER_SRC | vk::BufferUsageFlags::TRANSFER_DST;
-            let usage = vk::BufferUsageFlags::STORAGE_BUFFER | copies;
+            let mut usage = vk::BufferUsageFlags::STORAGE_BUFFER | copies;
+            let mut flags = vk::MemoryAllocateFlagsInfo::default();
+            if self.written.is_some() {
+                usage |= vk::BufferUsageFlags::SHADER_DEVICE_ADDRESS;
+                usage |= vk::BufferUsageFlags::RESOURCE_DESCRIPTOR_BUFFER_EXT;
+                flags = flags.flags(vk::MemoryAllocateFlags::DEVICE_ADDRESS);
+            }
             let info = vk::BufferCreateInfo::default().size(size).usage(usage);
             let raw = self.device.create_buffer(&info, None).unwrap();
             let needs = self.device.get_buffer_memory_requirements(raw);
@@ -76,7 +85,10 @@ impl Gpu {
                 false => [vk::MemoryPropertyFlags::DEVICE_LOCAL, vk::MemoryPropertyFlags::empty()],
             };
             let kind = wishes.into_iter().find_map(find).unwrap();
-            let info = vk::MemoryAllocateInfo::default().allocation_size(needs.size).memory_type_index(kind);
+            let info = vk::MemoryAllocateInfo::default()
+                .allocation_size(needs.size)
+                .memory_type_index(kind)
+                .push_next(&mut flags);
             let memory = self.device.allocate_memory(&info, None).unwrap();
             self.device.bind_buffer_memory(raw, memory, 0).unwrap();
             Buffer { raw, memory, size }
@@ -105,7 +117,22 @@ impl Gpu {
         words
     }
 
-    fn map(&self, buffer: &Buffer) -> *mut u32 {
+    /// What descriptors in buffers need: bytes of one of a storage buffer, and what offsets are aligned to.
+    pub fn written_size_and_align(&self) -> (usize, u64) {
+        let mut own = vk::PhysicalDeviceDescriptorBufferPropertiesEXT::default();
+        let mut all = vk::PhysicalDeviceProperties2::default().push_next(&mut own);
+        // SAFETY: as the head of `mod.rs` says.
+        unsafe { self.instance.get_physical_device_properties2(self.physical, &mut all) };
+        (own.robust_storage_buffer_descriptor_size, own.descriptor_buffer_offset_alignment)
+    }
+
+    pub fn address(&self, buffer: &Buffer) -> u64 {
+        let info = vk::BufferDeviceAddressInfo::default().buffer(buffer.raw);
+        // SAFETY: as the head of `mod.rs` says.
+        unsafe { self.device.get_buffer_device_address(&info) }
+    }
+
+    pub fn map(&self, buffer: &Buffer) -> *mut u32 {
         // SAFETY: as the head of `mod.rs` says.
         let mapped = unsafe { self.device.map_memory(buffer.memory, 0, vk::WHOLE_SIZE, Default::default()) };
         mapped.unwrap().cast()
@@ -158,19 +185,25 @@ unsafe fn make(
     physical: vk::PhysicalDevice,
     family: u32,
     count: usize,
-) -> (ash::Device, Option<khr::push_descriptor::Device>) {
+    written: bool,
+) -> (ash::Device, Option<khr::push_descriptor::Device>, Option<ext::descriptor_buffer::Device>) {
     // SAFETY: as the head of `mod.rs` says.
     unsafe {
         let extensions = instance.enumerate_device_extension_properties(physical).unwrap();
-        let has = |extension: &vk::ExtensionProperties| {
-            extension.extension_name_as_c_str() == Ok(khr::push_descriptor::NAME)
-        };
-        let pushes = extensions.iter().any(has);
-        let names: Vec<_> = pushes.then(|| khr::push_descriptor::NAME.as_ptr()).into_iter().collect();
+        let has = |name| extensions.iter().any(|own| own.extension_name_as_c_str() == Ok(name));
+        let pushes = has(khr::push_descriptor::NAME);
+        let written = written && has(ext::descriptor_buffer::NAME);
+        let mut names = Vec::new();
+        names.extend(pushes.then(|| khr::push_descriptor::NAME.as_ptr()));
+        names.extend(written.then(|| ext::descriptor_buffer::NAME.as_ptr()));
         let priorities = vec![1.0; count];
         let queues =
             [vk::DeviceQueueCreateInfo::default().queue_family_index(family).queue_priorities(&priorities)];
-        let mut v12 = vk::PhysicalDeviceVulkan12Features::default().host_query_reset(true);
+        let mut v12 = vk::PhysicalDeviceVulkan12Features::default()
+            .host_query_reset(true)
+            .buffer_device_address(written);
+        let mut in_buffers =
+            vk::PhysicalDeviceDescriptorBufferFeaturesEXT::default().descriptor_buffer(written);
         let mut v13 = vk::PhysicalDeviceVulkan13Features::default().synchronization2(true);
         let core = vk::PhysicalDeviceFeatures::default().robust_buffer_access(true);
         let info = vk::DeviceCreateInfo::default()
@@ -179,8 +212,10 @@ unsafe fn make(
             .enabled_features(&core)
             .push_next(&mut v12)
             .push_next(&mut v13);
+        let info = if written { info.push_next(&mut in_buffers) } else { info };
         let device = instance.create_device(physical, &info, None).unwrap();
         let push = pushes.then(|| khr::push_descriptor::Device::new(instance, &device));
-        (device, push)
+        let written = written.then(|| ext::descriptor_buffer::Device::new(instance, &device));
+        (device, push, written)
     }
 }

@@ -6,6 +6,7 @@
 mod gpu;
 mod kernels;
 pub mod split;
+pub mod tell;
 
 use super::workload::{Dispatch, Peer, Workload};
 use ash::vk;
@@ -36,7 +37,7 @@ pub struct Raw {
 impl Raw {
     /// `adapter`: as Lockgate names it.
     pub fn new(adapter: &str, workload: &Rc<Workload>) -> Result<Raw, String> {
-        let gpu = Gpu::open(adapter, workload.lanes.len())?;
+        let gpu = Gpu::open(adapter, workload.lanes.len(), false)?;
         // SAFETY: as the head of this file says.
         let lanes = unsafe { (0..gpu.queues.len()).map(|at| lane(&gpu, at, workload)).collect() };
         let buffers: Vec<Buffer> =

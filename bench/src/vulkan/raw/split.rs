@@ -80,7 +80,7 @@ pub struct Split {
 
 impl Split {
     pub fn new(adapter: &str) -> Result<Split, String> {
-        let gpu = Gpu::open(adapter, 1)?;
+        let gpu = Gpu::open(adapter, 1, false)?;
         let workload = workload();
         // SAFETY: as the head of `mod.rs` says.
         let lane = unsafe { lane(&gpu, 0, &workload) };
