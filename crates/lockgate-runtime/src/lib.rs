@@ -21,6 +21,7 @@ mod event;
 mod extent;
 mod format;
 mod heap;
+mod inside;
 mod library;
 pub mod message;
 pub mod null;

@@ -63,7 +63,7 @@ use crate::shader::Shader;
 use crate::texture::Texture;
 use crate::transfer::Transfer;
 use lockgate_runtime::backend::{
-    Backend, ComputePipelineSource, MemoryUse, Native, Observer, Submission, TextureSpan,
+    Backend, ComputePipelineSource, Grid, MemoryUse, Native, Observer, Submission, TextureSpan,
 };
 use lockgate_runtime::{
     DeviceInfo, Error, ErrorKind, Result, SamplerDescriptor, SizeAndAlign, StorageMode, TextureDescriptor,
@@ -346,8 +346,14 @@ impl Backend for VulkanBackend {
         Ok(Arc::new(Pipeline::new(&self.gpu, layout, self.cache.raw, shader, source)?))
     }
 
-    fn prepare_dispatch(&self, pipeline: &Native, threads: [u32; 3]) -> Result<()> {
-        native::<Pipeline>(pipeline)?.cut(threads).map(drop)
+    fn prepare_dispatch(&self, pipeline: &Native, grid: Grid, inside: bool) -> Result<()> {
+        let pipeline = native::<Pipeline>(pipeline)?;
+        pipeline.entry(inside);
+        if let Grid::Threads(threads) = grid { pipeline.cut(threads).map(drop) } else { Ok(()) }
+    }
+
+    fn wants_proofs(&self) -> bool {
+        self.gpu.extras.pipeline_robustness
     }
 
     fn contents(&self, buffer: &Native) -> Option<*mut u8> {
