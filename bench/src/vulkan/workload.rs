@@ -112,6 +112,8 @@ pub fn spirv(workload: &Workload, kernel: Kernel) -> Vec<u32> {
     let options = spv::Options {
         lang_version: (1, 4),
         flags: spv::WriterFlags::empty(),
+        // By hand nobody would count rounds that surely end.
+        force_loop_bounding: false,
         binding_map: (0..NAMES.len() as u32).map(binding).collect(),
         ..Default::default()
     };

@@ -23,6 +23,7 @@ mod bind;
 mod blit;
 mod cache;
 mod counters;
+mod ends;
 mod error;
 mod fault;
 mod flight;

@@ -3,6 +3,7 @@
 //! All bindings lie in one descriptor set, numbered as the runtime's reflection lists them. Deliberately absent: grids
 //! that cut workgroups (`partial.rs`) and pipelines (`pipeline.rs`). Tested in the contract suite.
 
+use crate::ends::all_end;
 use crate::gpu::Gpu;
 use crate::widen::widen;
 use crate::words::{declared, without_levels};
@@ -108,6 +109,7 @@ impl Shader {
                 binding_array: clamp,
             },
             zero_initialize_workgroup_memory: if gpu.extras.zero_initialize { native } else { polyfill },
+            force_loop_bounding: !all_end(module),
             // There are stages of inputs and outputs in other shaders only, and devices for them are fewer.
             use_storage_input_output_16: false,
             ..spv::Options::default()
