@@ -106,7 +106,7 @@ impl Dispatch {
     ) -> Result<Dispatch> {
         let of = &work.buffers[work.command.buffer as usize];
         let command = of.contents.commands()[work.command.command as usize];
-        let Command::Dispatch { pipeline, bindings, binding_count, grid, immediates, .. } = command else {
+        let Command::Dispatch { pipeline, bindings, binding_count, grid, immediates } = command else {
             return Err(Error::new(ErrorKind::Invalid, "not a dispatch"));
         };
         let pipeline = of.pipelines[pipeline as usize]
@@ -272,7 +272,7 @@ pub(crate) fn weigh(of: &SubmittedBuffer, command: u32) -> Option<u64> {
 /// Runs a work of a [`weigh`]ed cost on the calling thread. Nobody watches it.
 pub(crate) fn run_small(of: &SubmittedBuffer, command: u32, bench: &mut Bench) -> Result<()> {
     let command = &of.contents.commands()[command as usize];
-    let Command::Dispatch { pipeline, bindings, binding_count, grid, immediates, .. } = *command else {
+    let Command::Dispatch { pipeline, bindings, binding_count, grid, immediates } = *command else {
         return copy::run(command, of);
     };
     let pipeline: &Pipeline = native(&of.pipelines[pipeline as usize])?;

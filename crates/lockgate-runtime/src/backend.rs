@@ -197,8 +197,6 @@ pub enum Command {
         binding_count: u32,
         /// How large.
         grid: Grid,
-        /// Whether it is proven that no access of a buffer goes beyond what is bound.
-        inside: bool,
         /// First byte of its immediates in [`CommandBufferContents::immediates`], and their number.
         immediates: (u32, u32),
     },
@@ -363,17 +361,13 @@ pub trait Backend: Send + Sync {
     fn create_sampler(&self, sampler: &SamplerDescriptor) -> Result<Native>;
     /// A compute pipeline.
     fn create_compute_pipeline(&self, source: &ComputePipelineSource<'_>) -> Result<Native>;
-    /// Makes what a dispatch needs beside the pipeline, where its invocations cut workgroups or surely stay `inside` of what is
-    /// bound. Called by whoever records it, so that nothing is left to make, or to refuse, at commit.
+    /// Makes what a dispatch of so many invocations needs beside the pipeline, where they cut workgroups. Called by whoever
+    /// records it, so that nothing is left to make, or to refuse, at commit.
     ///
     /// # Errors
     /// It cannot run such a dispatch.
-    fn prepare_dispatch(&self, _pipeline: &Native, _grid: Grid, _inside: bool) -> Result<()> {
+    fn prepare_dispatch(&self, _pipeline: &Native, _threads: [u32; 3]) -> Result<()> {
         Ok(())
-    }
-    /// Whether it runs dispatches faster that are proven to stay inside of what is bound, so that it is worth proving.
-    fn wants_proofs(&self) -> bool {
-        false
     }
     /// The address of a shared buffer, if it has one.
     fn contents(&self, buffer: &Native) -> Option<*mut u8>;

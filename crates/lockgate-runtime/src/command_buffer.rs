@@ -84,8 +84,6 @@ pub struct CommandBuffer {
     pub(crate) checking: bool,
     /// Of the device.
     pub(crate) limits: DispatchLimits,
-    /// Whether the device has a use for proofs that dispatches stay inside of what is bound.
-    pub(crate) wants_proofs: bool,
     pub(crate) bound: Bound,
 }
 
@@ -111,7 +109,6 @@ impl Device {
             recording: false,
             checking: self.0.checking(),
             limits: DispatchLimits::of(self.info()),
-            wants_proofs: self.0.backend.wants_proofs(),
             bound: Bound::default(),
         }
     }

@@ -6,7 +6,7 @@
 use crate::backend::{Command, Grid};
 use crate::compute_encoder::ComputeCommandEncoder;
 use crate::library::ComputePipeline;
-use crate::{ArgumentTable, Buffer, CommandBuffer};
+use crate::{ArgumentTable, Buffer};
 use lockgate_sync::{Access, AccessKind, Stage, Stages, Work};
 use std::panic::Location;
 
@@ -77,10 +77,8 @@ impl ComputeCommandEncoder<'_> {
                 Err(why) => return buffer.contents.fail(why),
             },
         };
-        let inside = buffer.stays_inside(grid, captured.bindings, self.immediates);
-        if let Some(pipeline) =
-            buffer.bound.pipeline.as_ref().filter(|_| inside || matches!(grid, Grid::Threads(_)))
-            && let Err(why) = buffer.device.0.backend.prepare_dispatch(&pipeline.0.native, grid, inside)
+        if let (Grid::Threads(threads), Some(pipeline)) = (grid, &buffer.bound.pipeline)
+            && let Err(why) = buffer.device.0.backend.prepare_dispatch(&pipeline.0.native, threads)
         {
             return buffer.contents.fail(why);
         }
@@ -89,7 +87,6 @@ impl ComputeCommandEncoder<'_> {
             bindings: captured.bindings.0,
             binding_count: captured.bindings.1,
             grid,
-            inside,
             immediates: self.immediates,
         };
         let accesses = &mut buffer.bound.accesses;
@@ -128,19 +125,5 @@ impl ComputeCommandEncoder<'_> {
                 threadgroups[axis]
             )),
         }
-    }
-}
-
-impl CommandBuffer {
-    /// Whether a dispatch is proven to stay inside of what is bound, where the device has a use for that. The ranges are of
-    /// its bindings and immediates.
-    fn stays_inside(&self, grid: Grid, bindings: (u32, u32), immediates: (u32, u32)) -> bool {
-        let Some(pipeline) = self.bound.pipeline.as_ref().filter(|_| self.wants_proofs) else { return false };
-        let range = |(start, count): (u32, u32)| start as usize..(start + count) as usize;
-        let bound = self.contents.bindings.get(range(bindings));
-        let immediates = self.contents.immediates.get(range(immediates));
-        bound
-            .zip(immediates)
-            .is_some_and(|(bound, immediates)| pipeline.stays_inside(grid, bound, immediates))
     }
 }

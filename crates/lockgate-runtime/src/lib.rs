@@ -21,7 +21,6 @@ mod event;
 mod extent;
 mod format;
 mod heap;
-mod inside;
 mod library;
 pub mod message;
 pub mod null;

@@ -3,7 +3,6 @@
 use crate::backend::{ComputePipelineSource, Native};
 use crate::device::Device;
 use crate::error::SourceSpan;
-use crate::inside::Insides;
 use crate::uniform::lone_barrier;
 use crate::{Error, ErrorKind, Result};
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
@@ -151,7 +150,6 @@ pub(crate) struct PipelineInner {
     pub(crate) shader: Arc<ShaderModule>,
     /// Values of override constants.
     pub(crate) constants: Vec<(String, f64)>,
-    pub(crate) insides: Insides,
     label: String,
 }
 
@@ -262,8 +260,7 @@ impl Device {
         let source = ComputePipelineSource { module: &library.0, entry_point: name, constants, label: name };
         let native = self.0.backend.create_compute_pipeline(&source)?;
         let (shader, constants, label) = (library.0.clone(), constants.to_vec(), name.to_owned());
-        let insides = Insides::default();
-        Ok(ComputePipeline(Arc::new(PipelineInner { native, reflection, shader, constants, insides, label })))
+        Ok(ComputePipeline(Arc::new(PipelineInner { native, reflection, shader, constants, label })))
     }
 }
 

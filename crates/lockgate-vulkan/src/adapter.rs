@@ -35,8 +35,6 @@ pub(crate) struct Extras {
     pub(crate) push_descriptor: bool,
     pub(crate) robustness2: bool,
     pub(crate) null_descriptor: bool,
-    /// Whether pipelines can do without checks of their own; only where the device does all checks.
-    pub(crate) pipeline_robustness: bool,
     pub(crate) calibrated_timestamps: bool,
     pub(crate) portability_subset: bool,
     pub(crate) float16: bool,
@@ -199,16 +197,12 @@ fn features(
     let mut v12 = vk::PhysicalDeviceVulkan12Features::default();
     let mut v13 = vk::PhysicalDeviceVulkan13Features::default();
     let mut robust = vk::PhysicalDeviceRobustness2FeaturesEXT::default();
-    let mut unchecked = vk::PhysicalDevicePipelineRobustnessFeaturesEXT::default();
     let mut atomic_float = vk::PhysicalDeviceShaderAtomicFloatFeaturesEXT::default();
     let mut image_atomics = vk::PhysicalDeviceShaderImageAtomicInt64FeaturesEXT::default();
     let mut features =
         vk::PhysicalDeviceFeatures2::default().push_next(&mut v11).push_next(&mut v12).push_next(&mut v13);
     if has(ext::robustness2::NAME) {
         features = features.push_next(&mut robust);
-    }
-    if has(ext::pipeline_robustness::NAME) {
-        features = features.push_next(&mut unchecked);
     }
     if has(ext::shader_atomic_float::NAME) {
         features = features.push_next(&mut atomic_float);
@@ -239,7 +233,6 @@ fn features(
         push_descriptor: has(khr::push_descriptor::NAME),
         robustness2: yes(robust.robust_buffer_access2),
         null_descriptor: yes(robust.robust_buffer_access2) && yes(robust.null_descriptor),
-        pipeline_robustness: yes(robust.robust_buffer_access2) && yes(unchecked.pipeline_robustness),
         calibrated_timestamps: has(ext::calibrated_timestamps::NAME),
         portability_subset: has(khr::portability_subset::NAME),
         float16: yes(v12.shader_float16),

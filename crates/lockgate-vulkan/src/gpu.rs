@@ -175,7 +175,6 @@ fn extensions(extras: &Extras) -> Vec<*const std::ffi::c_char> {
     let names = [
         (extras.push_descriptor, khr::push_descriptor::NAME),
         (extras.robustness2, ext::robustness2::NAME),
-        (extras.pipeline_robustness, ext::pipeline_robustness::NAME),
         (extras.calibrated_timestamps, ext::calibrated_timestamps::NAME),
         (extras.portability_subset, khr::portability_subset::NAME),
         (extras.atomic_float, ext::shader_atomic_float::NAME),
@@ -225,7 +224,6 @@ fn create(adapter: &Adapter) -> Result<ash::Device> {
     let mut robust = vk::PhysicalDeviceRobustness2FeaturesEXT::default()
         .robust_buffer_access2(true)
         .null_descriptor(extras.null_descriptor);
-    let mut unchecked = vk::PhysicalDevicePipelineRobustnessFeaturesEXT::default().pipeline_robustness(true);
     let mut atomic_float = vk::PhysicalDeviceShaderAtomicFloatFeaturesEXT::default()
         .shader_buffer_float32_atomics(true)
         .shader_buffer_float32_atomic_add(true);
@@ -238,9 +236,6 @@ fn create(adapter: &Adapter) -> Result<ash::Device> {
         .push_next(&mut v13);
     if extras.robustness2 {
         features = features.push_next(&mut robust);
-    }
-    if extras.pipeline_robustness {
-        features = features.push_next(&mut unchecked);
     }
     if extras.atomic_float {
         features = features.push_next(&mut atomic_float);

@@ -64,7 +64,7 @@ use crate::shader::Shader;
 use crate::texture::Texture;
 use crate::transfer::Transfer;
 use lockgate_runtime::backend::{
-    Backend, ComputePipelineSource, Grid, MemoryUse, Native, Observer, Submission, TextureSpan,
+    Backend, ComputePipelineSource, MemoryUse, Native, Observer, Submission, TextureSpan,
 };
 use lockgate_runtime::{
     DeviceInfo, Error, ErrorKind, Result, SamplerDescriptor, SizeAndAlign, StorageMode, TextureDescriptor,
@@ -347,14 +347,8 @@ impl Backend for VulkanBackend {
         Ok(Arc::new(Pipeline::new(&self.gpu, layout, self.cache.raw, shader, source)?))
     }
 
-    fn prepare_dispatch(&self, pipeline: &Native, grid: Grid, inside: bool) -> Result<()> {
-        let pipeline = native::<Pipeline>(pipeline)?;
-        pipeline.entry(inside);
-        if let Grid::Threads(threads) = grid { pipeline.cut(threads).map(drop) } else { Ok(()) }
-    }
-
-    fn wants_proofs(&self) -> bool {
-        self.gpu.extras.pipeline_robustness
+    fn prepare_dispatch(&self, pipeline: &Native, threads: [u32; 3]) -> Result<()> {
+        native::<Pipeline>(pipeline)?.cut(threads).map(drop)
     }
 
     fn contents(&self, buffer: &Native) -> Option<*mut u8> {

@@ -12,7 +12,7 @@ use lockgate_runtime::backend::{Binding, ComputePipelineSource};
 use lockgate_runtime::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The kinds and numbers of bindings.
 pub(crate) type LayoutKey = Vec<(i32, u32)>;
@@ -99,15 +99,6 @@ pub(crate) struct Pipeline {
     cache: vk::PipelineCache,
     /// Entry points for grids that cut workgroups, made when the first of their kind is recorded.
     shapes: Mutex<BTreeMap<Shape, vk::Pipeline>>,
-    /// The kernel without checks of its buffers, for dispatches that need none; made when the first of them is recorded.
-    unchecked: OnceLock<vk::Pipeline>,
-}
-
-/// How a pipeline is made.
-#[derive(Clone, Copy, Default)]
-struct Manner {
-    flags: vk::PipelineCreateFlags,
-    unchecked: bool,
 }
 
 /// How a grid of threads is dispatched.
@@ -143,9 +134,8 @@ impl Pipeline {
             asks_for_groups,
             cache,
             shapes: Mutex::default(),
-            unchecked: OnceLock::new(),
         };
-        let made = pipeline.create(&words, Manner::default());
+        let made = pipeline.create(&words, vk::PipelineCreateFlags::empty());
         pipeline.whole = made.map_err(|result| refuse(source, ErrorKind::Kernel, &failed(result)))?;
         Ok(pipeline)
     }
@@ -158,7 +148,7 @@ impl Pipeline {
     fn create(
         &self,
         words: &[u32],
-        Manner { flags, unchecked }: Manner,
+        flags: vk::PipelineCreateFlags,
     ) -> std::result::Result<vk::Pipeline, vk::Result> {
         let device = &self.gpu.raw;
         let info = vk::ShaderModuleCreateInfo::default().code(words);
@@ -170,34 +160,14 @@ impl Pipeline {
             .stage(vk::ShaderStageFlags::COMPUTE)
             .module(module)
             .name(&name);
-        let mut behavior = vk::PipelineRobustnessCreateInfoEXT::default()
-            .storage_buffers(vk::PipelineRobustnessBufferBehaviorEXT::DISABLED);
-        let info = vk::ComputePipelineCreateInfo::default().flags(flags).stage(stage).layout(self.layout.raw);
-        let info = [if unchecked { info.push_next(&mut behavior) } else { info }];
+        let info =
+            [vk::ComputePipelineCreateInfo::default().flags(flags).stage(stage).layout(self.layout.raw)];
         // SAFETY: module, layout and cache belong to this device and are alive.
         let made = unsafe { device.create_compute_pipelines(self.cache, &info, None) };
         // SAFETY: a pipeline does not need its module once it is made.
         unsafe { device.destroy_shader_module(module, None) };
         let list = made.map_err(|(_, result)| result)?;
         Ok(list.first().copied().unwrap_or_default())
-    }
-
-    /// The kernel for a dispatch that stays inside of its buffers.
-    pub(crate) fn unchecked(&self) -> vk::Pipeline {
-        *self.unchecked.get_or_init(|| {
-            let words = self.shader.compile(&self.gpu, &self.shader.module, &self.shader.info).ok();
-            let manner = Manner { unchecked: true, ..Manner::default() };
-            // Without it the checks stay, and all is as well.
-            words.and_then(|words| self.create(&words, manner).ok()).unwrap_or_default()
-        })
-    }
-
-    /// The kernel for whole workgroups that stay `inside` of its buffers or do not.
-    pub(crate) fn entry(&self, inside: bool) -> vk::Pipeline {
-        match inside && self.gpu.extras.pipeline_robustness {
-            true => Some(self.unchecked()).filter(|made| *made != vk::Pipeline::null()).unwrap_or(self.whole),
-            false => self.whole,
-        }
     }
 
     /// Whether elements that are missing can be told to the driver.
@@ -251,12 +221,12 @@ impl Pipeline {
         };
         let (module, info) = wrap(&self.shader, shape).map_err(fail)?;
         let words = self.shader.compile(&self.gpu, &module, &info).map_err(fail)?;
-        let mut manner = Manner::default();
-        if let Shape::Edge(_) = shape {
-            manner.flags = vk::PipelineCreateFlags::DISPATCH_BASE;
-        }
+        let flags = match shape {
+            Shape::Edge(_) => vk::PipelineCreateFlags::DISPATCH_BASE,
+            _ => vk::PipelineCreateFlags::empty(),
+        };
         // Without the lock: a commit may be asking for another one.
-        let made = self.create(&words, manner).map_err(|result| fail(failed(result)))?;
+        let made = self.create(&words, flags).map_err(|result| fail(failed(result)))?;
         match shapes().entry(shape) {
             Entry::Vacant(place) => Ok(*place.insert(made)),
             Entry::Occupied(place) => {
@@ -271,7 +241,7 @@ impl Pipeline {
 impl Drop for Pipeline {
     fn drop(&mut self) {
         let shapes = std::mem::take(self.shapes.get_mut().unwrap_or_else(PoisonError::into_inner));
-        for pipeline in shapes.into_values().chain([self.whole]).chain(self.unchecked.get().copied()) {
+        for pipeline in shapes.into_values().chain([self.whole]) {
             // SAFETY: batches in flight hold the pipelines that they use, so nothing uses it any more.
             unsafe { self.gpu.raw.destroy_pipeline(pipeline, None) };
         }

@@ -165,7 +165,7 @@ impl Recording {
     fn command(&mut self, at: CommandRef, of: &SubmittedBuffer, context: &Context<'_>) -> Result<()> {
         let Some(command) = of.contents.commands().get(at.command as usize) else { return Ok(()) };
         match *command {
-            Command::Dispatch { pipeline, bindings, binding_count, grid, inside, immediates } => {
+            Command::Dispatch { pipeline, bindings, binding_count, grid, immediates } => {
                 let Some(pipeline) = of.pipelines.get(pipeline as usize) else { return Ok(()) };
                 let Some(pipeline) = pipeline.downcast_ref::<Pipeline>() else { return Ok(()) };
                 let checked = match grid {
@@ -177,7 +177,7 @@ impl Recording {
                 };
                 self.binder.bind(self.raw, pipeline, of, (bindings, binding_count))?;
                 self.binder.immediates(self.raw, pipeline, of, immediates);
-                self.dispatch(pipeline, (grid, inside), checked)
+                self.dispatch(pipeline, grid, checked)
             }
             _ => self.blit(command, of, context),
         }
@@ -186,11 +186,11 @@ impl Recording {
     fn dispatch(
         &mut self,
         pipeline: &Pipeline,
-        (grid, inside): (Grid, bool),
+        grid: Grid,
         checked: Option<(vk::Buffer, u64)>,
     ) -> Result<()> {
         match grid {
-            Grid::Threadgroups(groups) => self.dispatch_groups(pipeline.entry(inside), groups),
+            Grid::Threadgroups(groups) => self.dispatch_groups(pipeline, groups),
             Grid::Indirect(_) => {
                 let Some((buffer, offset)) = checked else { return Ok(()) };
                 self.binder.entry(self.raw, pipeline.whole);
@@ -198,7 +198,7 @@ impl Recording {
                 unsafe { self.gpu.raw.cmd_dispatch_indirect(self.raw, buffer, offset) };
             }
             Grid::Threads(threads) => match pipeline.cut(threads)? {
-                Cut::Whole(groups) => self.dispatch_groups(pipeline.entry(inside), groups),
+                Cut::Whole(groups) => self.dispatch_groups(pipeline, groups),
                 Cut::Guarded(entry, groups) => {
                     self.binder.entry(self.raw, entry);
                     self.binder.limit(self.raw, pipeline, threads);
@@ -222,8 +222,8 @@ impl Recording {
         Ok(())
     }
 
-    fn dispatch_groups(&mut self, entry: vk::Pipeline, [x, y, z]: [u32; 3]) {
-        self.binder.entry(self.raw, entry);
+    fn dispatch_groups(&mut self, pipeline: &Pipeline, [x, y, z]: [u32; 3]) {
+        self.binder.entry(self.raw, pipeline.whole);
         // SAFETY: it is being recorded; pipeline and bindings are bound.
         unsafe { self.gpu.raw.cmd_dispatch(self.raw, x, y, z) };
     }

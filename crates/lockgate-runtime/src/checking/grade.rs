@@ -41,7 +41,7 @@ fn by_kernel(
     id: ResourceId,
     base: u64,
 ) -> Option<Touched> {
-    let Command::Dispatch { pipeline, bindings, binding_count, grid, immediates, .. } = *command else {
+    let Command::Dispatch { pipeline, bindings, binding_count, grid, immediates } = *command else {
         return None;
     };
     let kernel = contents.kernel(pipeline)?;

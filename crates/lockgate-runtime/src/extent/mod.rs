@@ -101,8 +101,6 @@ pub struct Extent {
     pub reads: TouchedBytes,
     /// Stores, atomic operations included.
     pub writes: TouchedBytes,
-    /// Whether it is proven of every index that it is in range.
-    pub inside: bool,
 }
 
 impl Library {

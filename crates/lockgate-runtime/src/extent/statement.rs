@@ -182,10 +182,9 @@ impl<'a> Walk<'a> {
                     *found = Found { whole: may, ..Found::default() };
                 }
             }
-            let inside = !self.gave_up && found.iter().all(|found| !found.whole);
             let [reads, writes] = found.map(|found| found.bytes(size));
             let (group, binding, index) = (own.group, own.binding, index as u32);
-            extents.push(Extent { group, binding, index, reads, writes, inside });
+            extents.push(Extent { group, binding, index, reads, writes });
         }
         extents.sort_by_key(|extent| extent.index);
         extents
