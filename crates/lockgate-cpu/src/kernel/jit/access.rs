@@ -152,7 +152,10 @@ impl Emitter<'_, '_> {
 
     /// Whether an index is known to be in range.
     fn is_inside(&self, index: &Index) -> bool {
-        matches!(index.bound, Bound::Known(count) if self.counted.is_below(index.id, count))
+        let Bound::Known(count) = index.bound else { return false };
+        let within = |&(id, end): &(Id, u32)| id == index.id && end <= count;
+        self.counted.is_below(index.id, count)
+            || self.within.as_ref().is_some_and(|range| range.below.iter().any(within))
     }
 
     /// Each lane's address, with indices out of range clamped.
@@ -193,7 +196,19 @@ impl Emitter<'_, '_> {
             let whole_quads = self.whole_quads(place.memory, index.bound);
             conditions.push(self.b.ins().icmp(IntCC::UnsignedLessThan, near.start, whole_quads));
         }
-        let doubtful = !conditions.is_empty();
+        let proven = (index.id, place.memory, index.bound);
+        if self.wave.proven.contains(&proven) {
+            conditions.clear();
+        }
+        let far = match self.wave.bail {
+            Some(bail) => {
+                self.wave.bailed |= !conditions.is_empty();
+                self.wave.proven.push(proven);
+                bail
+            }
+            None => far,
+        };
+        let doubtful = !conditions.is_empty() && self.wave.bail.is_none();
         for condition in conditions {
             let next = self.b.create_block();
             self.b.ins().brif(condition, next, NONE, far, NONE);
@@ -203,6 +218,14 @@ impl Emitter<'_, '_> {
         let stride = i64::from(index.stride * self.scale(place.memory));
         let bytes = self.b.ins().imul_imm_s(start, stride);
         Some((self.b.ins().iadd(address, bytes), doubtful))
+    }
+
+    /// Leaves a step before it has changed anything if a place is not in range or its lanes are no neighbours.
+    pub(super) fn prove(&mut self, place: &Place) {
+        if let Some(bail) = self.wave.bail {
+            let (address, _, rest) = self.common(place);
+            self.neighbours(place, address, &rest, bail);
+        }
     }
 
     fn lane_offset(&self, memory: Memory, offset: u32, num: Num, lane: u32) -> i32 {
@@ -235,16 +258,9 @@ impl Emitter<'_, '_> {
             false => self.neighbours(place, address, &rest, far),
         };
         let Some((first, doubtful)) = neighbours else {
-            self.b.ins().jump(far, NONE);
-            self.start(far);
             let addresses = self.separate_clamped(place, address, &rest);
             return self.define_gathered(place, addresses, into);
         };
-        let end = self.b.create_block();
-        let types: Vec<_> = into.iter().map(|(_, id)| vector_type(self.program.num(*id))).collect();
-        types.iter().for_each(|ty| {
-            self.b.append_block_param(end, *ty);
-        });
         let stride = (rest[0].stride * self.scale(place.memory)) as i32;
         let plain = !matches!(place.memory, Memory::Array(_));
         let flags = self.load_flags(place.memory);
@@ -262,6 +278,10 @@ impl Emitter<'_, '_> {
         if !doubtful {
             into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
             return;
+        }
+        let end = self.b.create_block();
+        for (_, id) in into {
+            self.b.append_block_param(end, vector_type(self.program.num(*id)));
         }
         self.jump_with(end, &values);
         self.b.set_cold_block(far);
@@ -413,19 +433,21 @@ impl Emitter<'_, '_> {
 
     fn store_at(&mut self, place: &Place, from: Leaves<'_>) {
         let (address, inside, rest) = self.common(place);
-        let end = self.b.create_block();
-        if let Some(inside) = inside {
-            let go_on = self.b.create_block();
+        let end = inside.map(|inside| {
+            let [go_on, end] = [(); 2].map(|()| self.b.create_block());
             self.b.ins().brif(inside, go_on, NONE, end, NONE);
             self.start(go_on);
-        }
+            end
+        });
         if rest.is_empty() {
             self.store_together(place, address, from);
         } else {
             self.store_apart(place, address, &rest, from);
         }
-        self.b.ins().jump(end, NONE);
-        self.start(end);
+        if let Some(end) = end {
+            self.b.ins().jump(end, NONE);
+            self.start(end);
+        }
     }
 
     /// Every lane writes the same place; the last one that is active stays.
@@ -465,30 +487,27 @@ impl Emitter<'_, '_> {
     }
 
     fn store_apart(&mut self, place: &Place, address: Value, rest: &[Index], from: Leaves<'_>) {
-        let [far, end] = [(); 2].map(|()| self.b.create_block());
+        let far = self.b.create_block();
         let neighbours = match self.mask() {
             None => self.neighbours(place, address, rest, far),
             Some(_) => None,
         };
         let Some((first, doubtful)) = neighbours else {
-            self.b.ins().jump(far, NONE);
-            self.start(far);
             let addresses = self.separate(place, address, rest);
-            self.scatter(place, addresses, from);
-            self.b.ins().jump(end, NONE);
-            return self.start(end);
+            return self.scatter(place, addresses, from);
         };
         let stride = (rest[0].stride * self.scale(place.memory)) as i32;
         self.store_near(place, first, stride, from);
-        self.b.ins().jump(end, NONE);
         if doubtful {
+            let end = self.b.create_block();
+            self.b.ins().jump(end, NONE);
             self.b.set_cold_block(far);
             self.start(far);
             let addresses = self.separate(place, address, rest);
             self.scatter(place, addresses, from);
             self.b.ins().jump(end, NONE);
+            self.start(end);
         }
-        self.start(end);
     }
 
     /// Four neighbouring elements.

@@ -26,8 +26,10 @@ mod math;
 mod narrow;
 mod near;
 mod ops;
+mod passes;
 mod plan;
 mod range;
+mod ranges;
 mod rows;
 mod sampled;
 mod shape;
@@ -36,6 +38,7 @@ mod texture;
 mod tidy;
 mod told;
 mod values;
+mod wave;
 mod workspace;
 
 use std::{
