@@ -26,6 +26,8 @@ pub(super) struct Region {
     pub(super) limit: Option<(Id, bool)>,
     /// The invocations that it runs for.
     pub(super) ranges: Vec<Range>,
+    /// Whether it runs in each pass of a loop of the workgroup, or there is none.
+    pub(super) often: bool,
 }
 
 impl Region {
@@ -37,6 +39,7 @@ impl Region {
             again: Vec::new(),
             limit: None,
             ranges: Vec::new(),
+            often: false,
         }
     }
 }
@@ -117,7 +120,33 @@ pub(super) fn plan(program: &Program, shapes: &Shapes) -> Result<Plan, Refusal> 
             !program.observed && region.put.is_empty() && is_idle(&region.body, known, &plan.id_slots)
         });
     });
+    let repeats = plan.steps.iter().any(contains_loop);
+    mark_often(&mut plan.steps, !repeats);
     Ok(plan)
+}
+
+fn contains_loop(step: &Step) -> bool {
+    match step {
+        Step::Loop { .. } => true,
+        Step::Block { body, .. } => body.iter().any(contains_loop),
+        Step::If { accept, reject, .. } => accept.iter().chain(reject).any(contains_loop),
+        _ => false,
+    }
+}
+
+fn mark_often(steps: &mut [Step], often: bool) {
+    for step in steps {
+        match step {
+            Step::Region(region) => region.often = often,
+            Step::Loop { body, .. } => mark_often(body, true),
+            Step::Block { body, .. } => mark_often(body, often),
+            Step::If { accept, reject, .. } => {
+                mark_often(accept, often);
+                mark_often(reject, often);
+            }
+            Step::Once(_) | Step::Exit(_) => {}
+        }
+    }
 }
 
 impl Planner<'_> {

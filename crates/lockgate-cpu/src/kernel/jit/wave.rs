@@ -50,6 +50,14 @@ pub(super) struct Wave {
     pub(super) ahead: u32,
 }
 
+/// Scalars that a statement loads or stores. Each takes a register for each four.
+fn scalars(stmt: &Stmt) -> usize {
+    match stmt {
+        Stmt::Load { into: scalars, .. } | Stmt::Store { from: scalars, .. } => scalars.len(),
+        _ => 0,
+    }
+}
+
 /// Passes of a loop that are emitted one after the other. Cranelift computes what nothing else waits for at the end of its
 /// block, so that many would keep all that they load.
 fn at_once(passes: u64) -> u32 {
@@ -82,12 +90,14 @@ impl Emitter<'_, '_> {
     /// How many fours a step is worth.
     fn width(&mut self, region: &Region) -> u32 {
         let whole = self.lanes == 4 && !self.partial && self.program.invocations().is_multiple_of(4);
-        if !whole || self.program.observed {
+        if !whole || self.program.observed || !region.often {
             return 1;
         }
         let Some(weight) = self.straight(&region.body) else { return 1 };
         let weight = weight + region.again.len();
-        let width = [WIDTH, WIDTH / 2].into_iter().find(|width| weight * *width as usize <= self.wave_budget);
+        let vectors = region.body.iter().any(|stmt| stmt.any(&mut |stmt| scalars(stmt) > 2));
+        let widths = if vectors { [WIDTH / 2; 2] } else { [WIDTH, WIDTH / 2] };
+        let width = widths.into_iter().find(|width| weight * *width as usize <= self.wave_budget);
         let width = width.unwrap_or(1);
         if width > 1 {
             self.wave_budget -= weight * width as usize;
@@ -104,7 +114,9 @@ impl Emitter<'_, '_> {
         match stmt {
             Stmt::Let(_, op) => (!matches!(op, Op::Call(..))).then_some(1),
             Stmt::Set(..) => Some(1),
-            Stmt::Load { place, .. } | Stmt::Store { place, .. } => self.is_steady(place).then_some(2),
+            Stmt::Load { place, .. } | Stmt::Store { place, .. } => {
+                self.is_steady(place).then_some(1 + scalars(stmt))
+            }
             Stmt::Atomic { place, .. } => (place.memory == Memory::Shared).then_some(16),
             Stmt::If { .. } => self.straight(self.taken(stmt)?),
             Stmt::Block { body, .. } => self.straight(body),
