@@ -17,6 +17,13 @@ use super::{
 /// Scalars at byte offsets of a place.
 type Leaves<'a> = &'a [(u32, Id)];
 
+/// Neighbouring elements: where the first one starts, and whether there may be none.
+struct Row {
+    start: Value,
+    offset: i32,
+    doubtful: bool,
+}
+
 /// Where each lane's element starts.
 type Addresses = [(Value, i32); 4];
 
@@ -153,9 +160,7 @@ impl Emitter<'_, '_> {
     /// Whether an index is known to be in range.
     fn is_inside(&self, index: &Index) -> bool {
         let Bound::Known(count) = index.bound else { return false };
-        let within = |&(id, end): &(Id, u32)| id == index.id && end <= count;
-        self.counted.is_below(index.id, count)
-            || self.within.as_ref().is_some_and(|range| range.below.iter().any(within))
+        self.counted.is_below(index.id, count) || self.place_of(index.id).is_some_and(|at| at.end <= count)
     }
 
     /// Each lane's address, with indices out of range clamped.
@@ -182,14 +187,11 @@ impl Emitter<'_, '_> {
 
     /// For one index that may rise by one from lane to lane: goes on, with the first lane's address, where it does and all
     /// lanes are in range, and to `far` where not; and whether that can happen.
-    fn neighbours(
-        &mut self,
-        place: &Place,
-        address: Value,
-        rest: &[Index],
-        far: Block,
-    ) -> Option<(Value, bool)> {
+    fn neighbours(&mut self, place: &Place, address: Value, rest: &[Index], far: Block) -> Option<Row> {
         let [index] = rest else { return None };
+        if let Some((start, offset)) = self.wave_place(place, index) {
+            return Some(Row { start, offset, doubtful: false });
+        }
         let near = self.near(index.id)?;
         let mut conditions = near.conditions;
         if !self.is_inside(index) {
@@ -217,7 +219,7 @@ impl Emitter<'_, '_> {
         let start = self.b.ins().uextend(types::I64, near.start);
         let stride = i64::from(index.stride * self.scale(place.memory));
         let bytes = self.b.ins().imul_imm_s(start, stride);
-        Some((self.b.ins().iadd(address, bytes), doubtful))
+        Some(Row { start: self.b.ins().iadd(address, bytes), offset: 0, doubtful })
     }
 
     /// Leaves a step before it has changed anything if a place is not in range or its lanes are no neighbours.
@@ -257,7 +259,7 @@ impl Emitter<'_, '_> {
             true => None,
             false => self.neighbours(place, address, &rest, far),
         };
-        let Some((first, doubtful)) = neighbours else {
+        let Some(Row { start, offset: ahead, doubtful }) = neighbours else {
             let addresses = self.separate_clamped(place, address, &rest);
             return self.define_gathered(place, addresses, into);
         };
@@ -266,14 +268,15 @@ impl Emitter<'_, '_> {
         let flags = self.load_flags(place.memory);
         let values = match into {
             [(offset, id)] if stride == 4 && self.program.num(*id).bytes() == 4 => {
-                let at = place.offset + offset;
+                let at = (place.offset + offset) as i32 + ahead;
                 let ty = vector_type(self.program.num(*id));
-                vec![self.b.ins().load(ty, flags, first, at as i32)]
+                vec![self.b.ins().load(ty, flags, start, at)]
             }
             [(offset, id)] if stride == 2 && self.program.num(*id).bytes() == 2 && plain => {
-                vec![self.read_four(self.program.num(*id), flags, first, (place.offset + offset) as i32)]
+                let at = (place.offset + offset) as i32 + ahead;
+                vec![self.read_four(self.program.num(*id), flags, start, at)]
             }
-            _ => self.gather(place, [0, 1, 2, 3].map(|lane| (first, lane * stride)), into),
+            _ => self.gather(place, [0, 1, 2, 3].map(|lane| (start, ahead + lane * stride)), into),
         };
         if !doubtful {
             into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
@@ -492,13 +495,13 @@ impl Emitter<'_, '_> {
             None => self.neighbours(place, address, rest, far),
             Some(_) => None,
         };
-        let Some((first, doubtful)) = neighbours else {
+        let Some(row) = neighbours else {
             let addresses = self.separate(place, address, rest);
             return self.scatter(place, addresses, from);
         };
         let stride = (rest[0].stride * self.scale(place.memory)) as i32;
-        self.store_near(place, first, stride, from);
-        if doubtful {
+        self.store_near(place, &row, stride, from);
+        if row.doubtful {
             let end = self.b.create_block();
             self.b.ins().jump(end, NONE);
             self.b.set_cold_block(far);
@@ -511,8 +514,9 @@ impl Emitter<'_, '_> {
     }
 
     /// Four neighbouring elements.
-    fn store_near(&mut self, place: &Place, first: Value, stride: i32, from: Leaves<'_>) {
-        let at = |offset: u32| (place.offset + offset) as i32;
+    fn store_near(&mut self, place: &Place, row: &Row, stride: i32, from: Leaves<'_>) {
+        let first = row.start;
+        let at = |offset: u32| (place.offset + offset) as i32 + row.offset;
         let plain = !matches!(place.memory, Memory::Array(_));
         match from {
             [(offset, id)] if stride == 4 && self.program.num(*id).bytes() == 4 && plain => {
@@ -530,7 +534,7 @@ impl Emitter<'_, '_> {
             }
             _ => {
                 for lane in 0..4 {
-                    self.store_lane(place, first, i32::from(lane) * stride, from, lane);
+                    self.store_lane(place, first, row.offset + i32::from(lane) * stride, from, lane);
                 }
             }
         }

@@ -97,7 +97,7 @@ pub(super) fn plan(program: &Program, shapes: &Shapes) -> Result<Plan, Refusal> 
     if !barriers {
         let mut region = Region::new(program.body.clone());
         region.ranges =
-            vec![Range { start: 0, end: program.invocations(), known: Vec::new(), below: Vec::new() }];
+            vec![Range { start: 0, end: program.invocations(), known: Vec::new(), places: Vec::new() }];
         plan.steps.push(Step::Region(region));
         return Ok(plan);
     }

@@ -21,8 +21,17 @@ pub(super) struct Range {
     pub(super) end: u32,
     /// Comparisons whose outcome is the same.
     pub(super) known: Vec<(Id, bool)>,
-    /// Values that are below a number, as unsigned integers.
-    pub(super) below: Vec<(Id, u32)>,
+    /// Values that are the number of the invocation and what is added to it, never less than zero.
+    pub(super) places: Vec<Place>,
+}
+
+/// See [`Range::places`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Place {
+    pub(super) id: Id,
+    pub(super) added: i64,
+    /// What it is below.
+    pub(super) end: u32,
 }
 
 /// A comparison of the number of an invocation.
@@ -96,7 +105,7 @@ pub(super) fn find(
         let known: Vec<_> = tests.iter().filter_map(outcome).collect();
         match ranges.last_mut().filter(|last| last.known == known) {
             Some(last) => last.end = pair[1],
-            None => ranges.push(Range { start: pair[0], end: pair[1], known, below: Vec::new() }),
+            None => ranges.push(Range { start: pair[0], end: pair[1], known, places: Vec::new() }),
         }
     }
     ranges.retain(|range| !idle(&range.known));
@@ -104,17 +113,17 @@ pub(super) fn find(
     if let [first, .., last] = &ranges[..]
         && (ranges.len() > PARTS_MAX || weight > WEIGHT_MAX)
     {
-        ranges = vec![Range { start: first.start, end: last.end, known: Vec::new(), below: Vec::new() }];
+        ranges = vec![Range { start: first.start, end: last.end, known: Vec::new(), places: Vec::new() }];
     }
     // Lanes that stand for nobody have numbers beyond the end.
     if end.is_multiple_of(4) {
-        ranges.iter_mut().for_each(|range| find_below(region, program, numbers, range));
+        ranges.iter_mut().for_each(|range| find_places(region, program, numbers, range));
     }
     ranges
 }
 
-/// Notes how far numbers with something added or taken away go in a part.
-fn find_below(region: &Region, program: &Program, numbers: &[bool], range: &mut Range) {
+/// Notes the numbers of invocations with something added or taken away.
+fn find_places(region: &Region, program: &Program, numbers: &[bool], range: &mut Range) {
     let mut added: Vec<(Id, i64)> = Vec::new();
     let mut visit = |id: Id, op: &Op| {
         let of = |id: Id| {
@@ -132,7 +141,7 @@ fn find_below(region: &Region, program: &Program, numbers: &[bool], range: &mut 
         let Some(sum) = sum.filter(|_| program.num(id) == Num::U32) else { return };
         added.push((id, sum));
         if let (0.., Ok(end)) = (i64::from(range.start) + sum, u32::try_from(i64::from(range.end) + sum)) {
-            range.below.push((id, end));
+            range.places.push(Place { id, added: sum, end });
         }
     };
     region.again.iter().for_each(|(id, op)| visit(*id, op));

@@ -131,6 +131,9 @@ impl Emitter<'_, '_> {
         let scratch = self.field(context!(scratch));
         let offset = self.layout.slots + slot * 8 * invocations;
         let Some(first) = self.first else { return (scratch, offset as i32) };
+        if let Some(start) = self.wave.slots {
+            return (start, (offset + 8 * self.wave.ahead) as i32);
+        }
         let first = self.b.ins().uextend(types::I64, first);
         let first = self.b.ins().imul_imm_s(first, 8);
         (self.b.ins().iadd(scratch, first), offset as i32)

@@ -8,11 +8,12 @@
 use cranelift_codegen::ir::{Block, InstBuilder, Value, condcodes::IntCC, types};
 
 use super::{
-    code::{Emitter, NONE, Val},
-    ir::{Bound, Id, Memory, Op, Place, Stmt},
+    code::{Emitter, NONE, Val, context},
+    ir::{Bound, Id, Index, Memory, Op, Place, Stmt},
     narrow::Home,
     near::Near,
     plan::Region,
+    ranges,
     shape::Shape,
 };
 
@@ -46,8 +47,12 @@ pub(super) struct Wave {
     pub(super) proven: Vec<Proven>,
     /// The number of the first invocation of the step, if it is a multiple of how many the step runs; and this many.
     pub(super) start: Option<(Value, u32)>,
-    /// How many invocations ahead of that the first one is that is emitted now.
+    /// How many invocations ahead of the first of the step the one is that is emitted now.
     pub(super) ahead: u32,
+    /// Where the slots of the first one are.
+    pub(super) slots: Option<Value>,
+    /// Where its element is in memory of the workgroup, by the size of an element.
+    elements: Vec<(u32, Value)>,
 }
 
 /// Scalars that a statement loads or stores. Each takes a register for each four.
@@ -96,7 +101,7 @@ impl Emitter<'_, '_> {
         let Some(weight) = self.straight(&region.body) else { return 1 };
         let weight = weight + region.again.len();
         let vectors = region.body.iter().any(|stmt| stmt.any(&mut |stmt| scalars(stmt) > 2));
-        let widths = if vectors { [WIDTH / 2; 2] } else { [WIDTH, WIDTH / 2] };
+        let widths = if vectors { [2; 2] } else { [WIDTH, 2] };
         let width = widths.into_iter().find(|width| weight * *width as usize <= self.wave_budget);
         let width = width.unwrap_or(1);
         if width > 1 {
@@ -250,6 +255,7 @@ impl Emitter<'_, '_> {
         self.first = Some(first);
         let outer = std::mem::take(&mut self.scopes);
         self.wave.others = (1..width).map(|i| self.other(region, first, i * self.lanes)).collect();
+        self.find_elements(region, first);
         self.for_each(|this| this.fetch(region));
         for (id, op) in &region.again {
             self.for_each(|this| {
@@ -260,6 +266,51 @@ impl Emitter<'_, '_> {
         self.for_each(|this| this.put(region));
         self.scopes = outer;
         self.forget();
+    }
+
+    /// Computes once for a step where its invocations have their memory.
+    fn find_elements(&mut self, region: &Region, first: Value) {
+        let mut strides = Vec::new();
+        let mut find = |stmt: &Stmt| {
+            if let Stmt::Load { place, .. } | Stmt::Store { place, .. } = stmt
+                && let (Memory::Shared, [index]) = (place.memory, &place.indices[..])
+                && self.place_of(index.id).is_some()
+                && !strides.contains(&index.stride)
+            {
+                strides.push(index.stride);
+            }
+            false
+        };
+        region.body.iter().for_each(|stmt| {
+            stmt.any(&mut find);
+        });
+        let first = self.b.ins().uextend(types::I64, first);
+        let mut from = |field: i32, stride: u32| {
+            let bytes = self.b.ins().imul_imm_s(first, i64::from(stride));
+            let start = self.field(field);
+            self.b.ins().iadd(start, bytes)
+        };
+        let slots = from(context!(scratch), 8);
+        let elements = strides.into_iter().map(|stride| (stride, from(context!(shared), stride))).collect();
+        self.wave.slots = Some(slots);
+        self.wave.elements = elements;
+    }
+
+    /// What is known of a value as the number of an invocation.
+    pub(super) fn place_of(&self, id: Id) -> Option<ranges::Place> {
+        self.within.as_ref()?.places.iter().find(|place| place.id == id).copied()
+    }
+
+    /// Where the elements are that an index chooses by the number of an invocation.
+    pub(super) fn wave_place(&self, place: &Place, index: &Index) -> Option<(Value, i32)> {
+        let at = self.place_of(index.id)?;
+        let inside = matches!(index.bound, Bound::Known(count) if at.end <= count);
+        if place.memory != Memory::Shared || place.indices.len() > 1 || !inside {
+            return None;
+        }
+        let (stride, start) = self.wave.elements.iter().find(|(stride, _)| *stride == index.stride)?;
+        let offset = (at.added + i64::from(self.wave.ahead)) * i64::from(*stride);
+        Some((*start, offset as i32))
     }
 
     /// Another four, with homes of its own for what the region sets.
@@ -324,7 +375,9 @@ impl Emitter<'_, '_> {
     /// Whether a statement does the same for all fours.
     fn is_common(&self, stmt: &Stmt) -> bool {
         match stmt {
-            Stmt::Let(id, _) => self.shapes.ids[id.at()] == Shape::Group,
+            Stmt::Let(id, _) => {
+                self.shapes.ids[id.at()] == Shape::Group && self.plan.id_slots[id.at()].is_none()
+            }
             Stmt::Set(var, _) => self.shapes.vars[var.at()] == Shape::Group,
             _ => false,
         }
