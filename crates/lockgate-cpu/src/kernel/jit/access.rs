@@ -118,7 +118,8 @@ impl Emitter<'_, '_> {
         let mut inside = element.map(|element| self.b.ins().ireduce(types::I8, element.bound));
         let mut rest = Vec::new();
         for index in &place.indices {
-            let Val::Scalar(value) = self.get(index.id) else {
+            let scalar = self.shapes.ids[index.id.at()].is_scalar();
+            let Some(Val::Scalar(value)) = scalar.then(|| self.get(index.id)) else {
                 rest.push(*index);
                 continue;
             };

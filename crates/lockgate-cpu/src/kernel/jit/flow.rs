@@ -7,7 +7,6 @@ use cranelift_codegen::ir::{Block, InstBuilder, Value, condcodes::IntCC, types};
 use cranelift_frontend::Variable;
 
 use super::{
-    super::number::Num,
     code::{Emitter, NONE, Scope, Val},
     ir::{Id, Label, Op, Stmt},
     narrow::Home,
@@ -38,8 +37,7 @@ impl Emitter<'_, '_> {
     pub(super) fn stmt(&mut self, stmt: &Stmt) -> bool {
         match stmt {
             Stmt::Let(id, op) => {
-                if let (Some(holds), None) = (self.outcome(*id), self.escaping[id.at()]) {
-                    self.values[id.at()] = Some(Val::Scalar(self.constant(Num::Bool, holds.into())));
+                if self.is_known(*id, op) {
                     return true;
                 }
                 let val = self.op(*id, op);

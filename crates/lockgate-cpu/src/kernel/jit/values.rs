@@ -217,6 +217,12 @@ impl Emitter<'_, '_> {
         if let Some(val) = self.values[id.at()] {
             return val;
         }
+        if let (Some(place), Some(first)) = (self.place_of(id), self.first) {
+            return Val::Linear(match place.added {
+                0 => first,
+                added => self.b.ins().iadd_imm_s(first, added),
+            });
+        }
         let slot = self.plan.id_slots[id.at()].unwrap_or(0);
         self.fetch_slot(slot, self.program.num(id), shape)
     }

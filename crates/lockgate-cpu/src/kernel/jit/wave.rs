@@ -8,9 +8,10 @@
 use cranelift_codegen::ir::{Block, InstBuilder, Value, condcodes::IntCC, types};
 
 use super::{
+    super::number::Num,
     code::{Emitter, NONE, Val, context},
-    ir::{Bound, Id, Index, Memory, Op, Place, Stmt},
-    narrow::Home,
+    ir::{Binary, Bound, Builtin, Id, Index, Memory, Op, Place, Stmt},
+    narrow::{Home, is_wide},
     near::Near,
     plan::Region,
     ranges,
@@ -53,6 +54,8 @@ pub(super) struct Wave {
     pub(super) slots: Option<Value>,
     /// Where its element is in memory of the workgroup, by the size of an element.
     elements: Vec<(u32, Value)>,
+    /// Comparisons that a step is left for unless they come out as they mostly do.
+    assumed: Vec<(Id, bool)>,
 }
 
 /// Scalars that a statement loads or stores. Each takes a register for each four.
@@ -98,7 +101,10 @@ impl Emitter<'_, '_> {
         if !whole || self.program.observed || !region.often {
             return 1;
         }
-        let Some(weight) = self.straight(&region.body) else { return 1 };
+        self.wave.assumed = self.assumptions(region);
+        let weight = self.straight(&region.body);
+        self.wave.assumed.clear();
+        let Some(weight) = weight else { return 1 };
         let weight = weight + region.again.len();
         let vectors = region.body.iter().any(|stmt| stmt.any(&mut |stmt| scalars(stmt) > 2));
         let widths = if vectors { [2; 2] } else { [WIDTH, 2] };
@@ -150,8 +156,73 @@ impl Emitter<'_, '_> {
     }
 
     /// The outcome of a comparison, if it is known.
-    pub(super) fn outcome(&self, id: Id) -> Option<bool> {
-        self.within.as_ref()?.known.iter().find(|(known, _)| *known == id).map(|(_, holds)| *holds)
+    fn outcome(&self, id: Id) -> Option<bool> {
+        let known = self.within.as_ref()?.known.iter().chain(&self.wave.assumed);
+        known.into_iter().find(|(known, _)| *known == id).map(|(_, holds)| *holds)
+    }
+
+    /// Whether a value is known without being computed: it is then there for who asks.
+    pub(super) fn is_known(&mut self, id: Id, op: &Op) -> bool {
+        if self.escaping[id.at()].is_some() || self.plan.id_slots[id.at()].is_some() {
+            return false;
+        }
+        if let Some(holds) = self.outcome(id) {
+            self.values[id.at()] = Some(Val::Scalar(self.constant(Num::Bool, holds.into())));
+            return true;
+        }
+        if let Op::Select(condition, yes, no) = *op
+            && let Some(holds) = self.outcome(condition)
+            && self.shapes.ids[id.at()] == Shape::Varying
+            && !is_wide(self.program.num(id))
+        {
+            let chosen = self.vector(if holds { yes } else { no });
+            self.values[id.at()] = Some(Val::Vector(chosen));
+            return true;
+        }
+        let place = self.place_of(id).is_some() && self.shapes.ids[id.at()] == Shape::Linear;
+        if place {
+            self.values[id.at()] = None;
+        }
+        place
+    }
+
+    /// The comparisons with which a region asks at its start whether invocations are in the grid, and what comes of them but
+    /// at its edge.
+    fn assumptions(&self, region: &Region) -> Vec<(Id, bool)> {
+        let computes = |stmt: &&Stmt| matches!(stmt, Stmt::Let(..) | Stmt::Load { .. } | Stmt::Set(..));
+        let start = region.body.iter().take_while(computes).filter_map(|stmt| match stmt {
+            Stmt::Let(id, op) => Some((*id, *op)),
+            _ => None,
+        });
+        let ops: Vec<(Id, Op)> = region.again.iter().copied().chain(start).collect();
+        let in_grid = |id: Id| {
+            ops.iter().any(|(at, op)| *at == id && matches!(op, Op::Builtin(Builtin::GlobalId(0))))
+                && self.shapes.ids[id.at()] == Shape::Linear
+        };
+        let plain = |id: Id| self.escaping[id.at()].is_none() && self.plan.id_slots[id.at()].is_none();
+        let assumed = ops.iter().filter_map(|(id, op)| match *op {
+            Op::Binary(op @ (Binary::Less | Binary::GreaterEqual), place, end)
+                if in_grid(place) && self.shapes.ids[end.at()] == Shape::Group && plain(*id) =>
+            {
+                Some((*id, op == Binary::Less))
+            }
+            _ => None,
+        });
+        assumed.collect()
+    }
+
+    /// Leaves a step if not all lanes are below an end.
+    fn assume(&mut self, op: &Op) {
+        let (Op::Binary(_, place, end), Some(bail)) = (*op, self.wave.bail) else { return };
+        let (start, end) = (self.scalar(place), self.scalar(end));
+        let three = self.int(3);
+        let end = self.b.ins().umax(end, three);
+        let end = self.b.ins().isub(end, three);
+        let inside = self.b.ins().icmp(IntCC::UnsignedLessThan, start, end);
+        let next = self.b.create_block();
+        self.b.ins().brif(inside, next, NONE, bail, NONE);
+        self.start(next);
+        self.wave.bailed = true;
     }
 
     /// A loop over invocations.
@@ -160,7 +231,14 @@ impl Emitter<'_, '_> {
         let aligned = start.is_multiple_of(step);
         let (first, count) = (self.int(start), self.int(end));
         if region.limit.is_none() && end - start <= step {
-            return self.run_step(region, first, (width, aligned));
+            let budget = self.budget;
+            if region.ranges.len() > 1 && width == 1 {
+                // What lanes differ in here they surely do, so that a copy for when they are all active would never run.
+                self.budget = 0;
+            }
+            self.run_step(region, first, (width, aligned));
+            self.budget = budget;
+            return;
         }
         let count = match region.limit {
             Some((limit, inclusive)) => {
@@ -257,11 +335,9 @@ impl Emitter<'_, '_> {
         self.wave.others = (1..width).map(|i| self.other(region, first, i * self.lanes)).collect();
         self.find_elements(region, first);
         self.for_each(|this| this.fetch(region));
-        for (id, op) in &region.again {
-            self.for_each(|this| {
-                this.stmt(&Stmt::Let(*id, *op));
-            });
-        }
+        self.wave.assumed = self.assumptions(region);
+        let again: Vec<Stmt> = region.again.iter().map(|(id, op)| Stmt::Let(*id, *op)).collect();
+        self.straight_list(&again);
         self.straight_list(&region.body);
         self.for_each(|this| this.put(region));
         self.scopes = outer;
@@ -412,6 +488,11 @@ impl Emitter<'_, '_> {
                     }
                 }
                 _ => {
+                    if let Stmt::Let(id, op) = stmt
+                        && self.wave.assumed.iter().any(|(assumed, _)| assumed == id)
+                    {
+                        self.for_each(|this| this.assume(op));
+                    }
                     if let Stmt::Store { place, .. } = stmt {
                         self.for_each(|this| this.prove(place));
                     }
