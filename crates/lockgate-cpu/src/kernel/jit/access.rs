@@ -582,9 +582,13 @@ impl Emitter<'_, '_> {
         let mut results = Vec::new();
         for lane in 0..self.lanes as u8 {
             let (address, inside) = addresses[usize::from(lane)];
+            let zero = self.constant(num, 0);
+            if bits.is_none() && inside.is_none() {
+                results.push(act(self, lane, address).unwrap_or(zero));
+                continue;
+            }
             let [go, end] = [(); 2].map(|()| self.b.create_block());
             let active = bits.map(|bits| self.b.ins().band_imm_s(bits, 1 << lane));
-            let zero = self.constant(num, 0);
             let result = self.b.append_block_param(end, scalar_type(num));
             let skip = [cranelift_codegen::ir::BlockArg::Value(zero)];
             for condition in [active, inside].into_iter().flatten() {

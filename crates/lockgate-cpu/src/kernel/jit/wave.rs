@@ -58,6 +58,11 @@ pub(super) struct Wave {
     assumed: Vec<(Id, bool)>,
 }
 
+/// Whether a statement changes memory.
+fn changes(stmt: &Stmt) -> bool {
+    matches!(stmt, Stmt::Store { .. } | Stmt::Atomic { .. })
+}
+
 /// Scalars that a statement loads or stores. Each takes a register for each four.
 fn scalars(stmt: &Stmt) -> usize {
     match stmt {
@@ -66,10 +71,15 @@ fn scalars(stmt: &Stmt) -> usize {
     }
 }
 
+/// Whether some statement of a list changes memory.
+fn any_changes(list: &[Stmt]) -> bool {
+    list.iter().any(|stmt| stmt.any(&mut |stmt| changes(stmt)))
+}
+
 /// Passes of a loop that are emitted one after the other. Cranelift computes what nothing else waits for at the end of its
-/// block, so that many would keep all that they load.
-fn at_once(passes: u64) -> u32 {
-    if passes.is_multiple_of(2) { 2 } else { 1 }
+/// block, so that many would keep all that they load. Where memory is changed, each pass has ways for elements that are not there.
+fn at_once(passes: u64, body: &[Stmt]) -> u32 {
+    if passes.is_multiple_of(2) && !any_changes(body) { 2 } else { 1 }
 }
 
 impl Emitter<'_, '_> {
@@ -132,10 +142,10 @@ impl Emitter<'_, '_> {
             Stmt::If { .. } => self.straight(self.taken(stmt)?),
             Stmt::Block { body, .. } => self.straight(body),
             Stmt::Loop { label, body } => {
-                let (passes, test) = self.counted.unrolled(*label)?;
+                let (passes, test) = self.counted.plain(*label)?;
                 Some(
                     (self.straight(&body[..test])? + self.straight(&body[test + 1..])?)
-                        * at_once(passes) as usize,
+                        * at_once(passes, body) as usize,
                 )
             }
             _ => None,
@@ -468,10 +478,14 @@ impl Emitter<'_, '_> {
                 }
                 Stmt::Block { body, .. } => self.straight_list(body),
                 Stmt::Loop { label, body } => {
-                    let (passes, test) = self.counted.unrolled(*label).unwrap_or_default();
+                    let (passes, test) = self.counted.plain(*label).unwrap_or_default();
+                    if any_changes(body) {
+                        // A later pass comes after what an earlier one has changed.
+                        self.wave.bail = None;
+                    }
                     let [start, end] = [0, passes as u32].map(|pass| self.int(pass));
-                    self.each(start, end, at_once(passes), |this, _| {
-                        for _ in 0..at_once(passes) {
+                    self.each(start, end, at_once(passes, body), |this, _| {
+                        for _ in 0..at_once(passes, body) {
                             // The same names mean other values.
                             this.for_each(|this| this.wave.proven.clear());
                             this.straight_list(&body[..test]);
@@ -496,7 +510,7 @@ impl Emitter<'_, '_> {
                     if let Stmt::Store { place, .. } = stmt {
                         self.for_each(|this| this.prove(place));
                     }
-                    if matches!(stmt, Stmt::Store { .. } | Stmt::Atomic { .. }) {
+                    if changes(stmt) {
                         self.wave.bail = None;
                     }
                     self.for_each(|this| {
