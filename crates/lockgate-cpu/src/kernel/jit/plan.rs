@@ -9,7 +9,7 @@ use super::{
     again::Again,
     ir::{Binary, Id, Label, Op, Program, Stmt, Var},
     lower::Refusal,
-    ranges::{self, Range},
+    ranges::{self, Known, Range},
     shape::{Shape, Shapes},
 };
 
@@ -377,7 +377,7 @@ fn assign_slots(program: &Program, group_vars: &[bool], again: &Again, plan: &mu
 }
 
 /// Whether nothing comes of a list but what others compute again, where the outcome of conditions is known.
-fn is_idle(list: &[Stmt], known: &[(Id, bool)], slots: &[Option<u32>]) -> bool {
+fn is_idle(list: &[Stmt], known: &[Known], slots: &[Option<u32>]) -> bool {
     list.iter().all(|stmt| match stmt {
         Stmt::Let(..) | Stmt::Set(..) | Stmt::Load { .. } => {
             stmt.defines().iter().all(|id| slots[id.at()].is_none())

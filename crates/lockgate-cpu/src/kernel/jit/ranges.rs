@@ -14,13 +14,16 @@ const PARTS_MAX: usize = 3;
 /// Statements of a region that is worth several parts.
 const WEIGHT_MAX: usize = 40;
 
+/// A comparison and its outcome.
+pub(super) type Known = (Id, bool);
+
 /// Invocations from `start` up to `end`, and what holds for all of them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Range {
     pub(super) start: u32,
     pub(super) end: u32,
     /// Comparisons whose outcome is the same.
-    pub(super) known: Vec<(Id, bool)>,
+    pub(super) known: Vec<Known>,
     /// Values that are the number of the invocation and what is added to it, never less than zero.
     pub(super) places: Vec<Place>,
 }
@@ -85,7 +88,7 @@ pub(super) fn find(
     region: &Region,
     program: &Program,
     numbers: &[bool],
-    idle: &dyn Fn(&[(Id, bool)]) -> bool,
+    idle: &dyn Fn(&[Known]) -> bool,
 ) -> Vec<Range> {
     let end = program.invocations();
     let tests = if program.observed { Vec::new() } else { tests(region, program, numbers) };

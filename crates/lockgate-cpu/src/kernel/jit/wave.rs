@@ -14,7 +14,7 @@ use super::{
     narrow::{Home, is_wide},
     near::Near,
     plan::Region,
-    ranges,
+    ranges::{self, Known},
     shape::Shape,
 };
 
@@ -55,7 +55,7 @@ pub(super) struct Wave {
     /// Where its element is in memory of the workgroup, by the size of an element.
     elements: Vec<(u32, Value)>,
     /// Comparisons that a step is left for unless they come out as they mostly do.
-    assumed: Vec<(Id, bool)>,
+    assumed: Vec<Known>,
 }
 
 /// Whether a statement changes memory.
@@ -198,7 +198,7 @@ impl Emitter<'_, '_> {
 
     /// The comparisons with which a region asks at its start whether invocations are in the grid, and what comes of them but
     /// at its edge.
-    fn assumptions(&self, region: &Region) -> Vec<(Id, bool)> {
+    fn assumptions(&self, region: &Region) -> Vec<Known> {
         let computes = |stmt: &&Stmt| matches!(stmt, Stmt::Let(..) | Stmt::Load { .. } | Stmt::Set(..));
         let start = region.body.iter().take_while(computes).filter_map(|stmt| match stmt {
             Stmt::Let(id, op) => Some((*id, *op)),
