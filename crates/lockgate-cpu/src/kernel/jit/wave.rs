@@ -184,6 +184,7 @@ impl Emitter<'_, '_> {
             && let Some(holds) = self.outcome(condition)
             && self.shapes.ids[id.at()] == Shape::Varying
             && !is_wide(self.program.num(id))
+            && !self.rows.contains(id)
         {
             let chosen = self.vector(if holds { yes } else { no });
             self.values[id.at()] = Some(Val::Vector(chosen));
@@ -428,8 +429,10 @@ impl Emitter<'_, '_> {
                 false
             });
         }
-        for (id, _) in &region.again {
-            four.escaping[id.at()] = self.escaping[id.at()].map(|_| self.id_home(*id));
+        for (id, op) in &region.again {
+            if !self.is_common(&Stmt::Let(*id, *op)) {
+                four.escaping[id.at()] = self.escaping[id.at()].map(|_| self.id_home(*id));
+            }
         }
         four
     }
