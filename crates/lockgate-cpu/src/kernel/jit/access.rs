@@ -17,6 +17,13 @@ use super::{
 /// Scalars at byte offsets of a place.
 type Leaves<'a> = &'a [(u32, Id)];
 
+/// Neighbouring elements: where the first one starts, and whether there may be none.
+struct Row {
+    start: Value,
+    offset: i32,
+    doubtful: bool,
+}
+
 /// Where each lane's element starts.
 type Addresses = [(Value, i32); 4];
 
@@ -111,7 +118,8 @@ impl Emitter<'_, '_> {
         let mut inside = element.map(|element| self.b.ins().ireduce(types::I8, element.bound));
         let mut rest = Vec::new();
         for index in &place.indices {
-            let Val::Scalar(value) = self.get(index.id) else {
+            let scalar = self.shapes.ids[index.id.at()].is_scalar();
+            let Some(Val::Scalar(value)) = scalar.then(|| self.get(index.id)) else {
                 rest.push(*index);
                 continue;
             };
@@ -152,7 +160,8 @@ impl Emitter<'_, '_> {
 
     /// Whether an index is known to be in range.
     fn is_inside(&self, index: &Index) -> bool {
-        matches!(index.bound, Bound::Known(count) if self.counted.is_below(index.id, count))
+        let Bound::Known(count) = index.bound else { return false };
+        self.counted.is_below(index.id, count) || self.place_of(index.id).is_some_and(|at| at.end <= count)
     }
 
     /// Each lane's address, with indices out of range clamped.
@@ -179,21 +188,30 @@ impl Emitter<'_, '_> {
 
     /// For one index that may rise by one from lane to lane: goes on, with the first lane's address, where it does and all
     /// lanes are in range, and to `far` where not; and whether that can happen.
-    fn neighbours(
-        &mut self,
-        place: &Place,
-        address: Value,
-        rest: &[Index],
-        far: Block,
-    ) -> Option<(Value, bool)> {
+    fn neighbours(&mut self, place: &Place, address: Value, rest: &[Index], far: Block) -> Option<Row> {
         let [index] = rest else { return None };
+        if let Some((start, offset)) = self.wave_place(place, index) {
+            return Some(Row { start, offset, doubtful: false });
+        }
         let near = self.near(index.id)?;
         let mut conditions = near.conditions;
         if !self.is_inside(index) {
             let whole_quads = self.whole_quads(place.memory, index.bound);
             conditions.push(self.b.ins().icmp(IntCC::UnsignedLessThan, near.start, whole_quads));
         }
-        let doubtful = !conditions.is_empty();
+        let proven = (index.id, place.memory, index.bound);
+        if self.wave.proven.contains(&proven) {
+            conditions.clear();
+        }
+        let far = match self.wave.bail {
+            Some(bail) => {
+                self.wave.bailed |= !conditions.is_empty();
+                self.wave.proven.push(proven);
+                bail
+            }
+            None => far,
+        };
+        let doubtful = !conditions.is_empty() && self.wave.bail.is_none();
         for condition in conditions {
             let next = self.b.create_block();
             self.b.ins().brif(condition, next, NONE, far, NONE);
@@ -202,7 +220,15 @@ impl Emitter<'_, '_> {
         let start = self.b.ins().uextend(types::I64, near.start);
         let stride = i64::from(index.stride * self.scale(place.memory));
         let bytes = self.b.ins().imul_imm_s(start, stride);
-        Some((self.b.ins().iadd(address, bytes), doubtful))
+        Some(Row { start: self.b.ins().iadd(address, bytes), offset: 0, doubtful })
+    }
+
+    /// Leaves a step before it has changed anything if a place is not in range or its lanes are no neighbours.
+    pub(super) fn prove(&mut self, place: &Place) {
+        if let Some(bail) = self.wave.bail {
+            let (address, _, rest) = self.common(place);
+            self.neighbours(place, address, &rest, bail);
+        }
     }
 
     fn lane_offset(&self, memory: Memory, offset: u32, num: Num, lane: u32) -> i32 {
@@ -234,34 +260,32 @@ impl Emitter<'_, '_> {
             true => None,
             false => self.neighbours(place, address, &rest, far),
         };
-        let Some((first, doubtful)) = neighbours else {
-            self.b.ins().jump(far, NONE);
-            self.start(far);
+        let Some(Row { start, offset: ahead, doubtful }) = neighbours else {
             let addresses = self.separate_clamped(place, address, &rest);
             return self.define_gathered(place, addresses, into);
         };
-        let end = self.b.create_block();
-        let types: Vec<_> = into.iter().map(|(_, id)| vector_type(self.program.num(*id))).collect();
-        types.iter().for_each(|ty| {
-            self.b.append_block_param(end, *ty);
-        });
         let stride = (rest[0].stride * self.scale(place.memory)) as i32;
         let plain = !matches!(place.memory, Memory::Array(_));
         let flags = self.load_flags(place.memory);
         let values = match into {
             [(offset, id)] if stride == 4 && self.program.num(*id).bytes() == 4 => {
-                let at = place.offset + offset;
+                let at = (place.offset + offset) as i32 + ahead;
                 let ty = vector_type(self.program.num(*id));
-                vec![self.b.ins().load(ty, flags, first, at as i32)]
+                vec![self.b.ins().load(ty, flags, start, at)]
             }
             [(offset, id)] if stride == 2 && self.program.num(*id).bytes() == 2 && plain => {
-                vec![self.read_four(self.program.num(*id), flags, first, (place.offset + offset) as i32)]
+                let at = (place.offset + offset) as i32 + ahead;
+                vec![self.read_four(self.program.num(*id), flags, start, at)]
             }
-            _ => self.gather(place, [0, 1, 2, 3].map(|lane| (first, lane * stride)), into),
+            _ => self.gather(place, [0, 1, 2, 3].map(|lane| (start, ahead + lane * stride)), into),
         };
         if !doubtful {
             into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
             return;
+        }
+        let end = self.b.create_block();
+        for (_, id) in into {
+            self.b.append_block_param(end, vector_type(self.program.num(*id)));
         }
         self.jump_with(end, &values);
         self.b.set_cold_block(far);
@@ -413,19 +437,21 @@ impl Emitter<'_, '_> {
 
     fn store_at(&mut self, place: &Place, from: Leaves<'_>) {
         let (address, inside, rest) = self.common(place);
-        let end = self.b.create_block();
-        if let Some(inside) = inside {
-            let go_on = self.b.create_block();
+        let end = inside.map(|inside| {
+            let [go_on, end] = [(); 2].map(|()| self.b.create_block());
             self.b.ins().brif(inside, go_on, NONE, end, NONE);
             self.start(go_on);
-        }
+            end
+        });
         if rest.is_empty() {
             self.store_together(place, address, from);
         } else {
             self.store_apart(place, address, &rest, from);
         }
-        self.b.ins().jump(end, NONE);
-        self.start(end);
+        if let Some(end) = end {
+            self.b.ins().jump(end, NONE);
+            self.start(end);
+        }
     }
 
     /// Every lane writes the same place; the last one that is active stays.
@@ -465,35 +491,33 @@ impl Emitter<'_, '_> {
     }
 
     fn store_apart(&mut self, place: &Place, address: Value, rest: &[Index], from: Leaves<'_>) {
-        let [far, end] = [(); 2].map(|()| self.b.create_block());
+        let far = self.b.create_block();
         let neighbours = match self.mask() {
             None => self.neighbours(place, address, rest, far),
             Some(_) => None,
         };
-        let Some((first, doubtful)) = neighbours else {
-            self.b.ins().jump(far, NONE);
-            self.start(far);
+        let Some(row) = neighbours else {
             let addresses = self.separate(place, address, rest);
-            self.scatter(place, addresses, from);
-            self.b.ins().jump(end, NONE);
-            return self.start(end);
+            return self.scatter(place, addresses, from);
         };
         let stride = (rest[0].stride * self.scale(place.memory)) as i32;
-        self.store_near(place, first, stride, from);
-        self.b.ins().jump(end, NONE);
-        if doubtful {
+        self.store_near(place, &row, stride, from);
+        if row.doubtful {
+            let end = self.b.create_block();
+            self.b.ins().jump(end, NONE);
             self.b.set_cold_block(far);
             self.start(far);
             let addresses = self.separate(place, address, rest);
             self.scatter(place, addresses, from);
             self.b.ins().jump(end, NONE);
+            self.start(end);
         }
-        self.start(end);
     }
 
     /// Four neighbouring elements.
-    fn store_near(&mut self, place: &Place, first: Value, stride: i32, from: Leaves<'_>) {
-        let at = |offset: u32| (place.offset + offset) as i32;
+    fn store_near(&mut self, place: &Place, row: &Row, stride: i32, from: Leaves<'_>) {
+        let first = row.start;
+        let at = |offset: u32| (place.offset + offset) as i32 + row.offset;
         let plain = !matches!(place.memory, Memory::Array(_));
         match from {
             [(offset, id)] if stride == 4 && self.program.num(*id).bytes() == 4 && plain => {
@@ -511,7 +535,7 @@ impl Emitter<'_, '_> {
             }
             _ => {
                 for lane in 0..4 {
-                    self.store_lane(place, first, i32::from(lane) * stride, from, lane);
+                    self.store_lane(place, first, row.offset + i32::from(lane) * stride, from, lane);
                 }
             }
         }
@@ -558,9 +582,13 @@ impl Emitter<'_, '_> {
         let mut results = Vec::new();
         for lane in 0..self.lanes as u8 {
             let (address, inside) = addresses[usize::from(lane)];
+            let zero = self.constant(num, 0);
+            if bits.is_none() && inside.is_none() {
+                results.push(act(self, lane, address).unwrap_or(zero));
+                continue;
+            }
             let [go, end] = [(); 2].map(|()| self.b.create_block());
             let active = bits.map(|bits| self.b.ins().band_imm_s(bits, 1 << lane));
-            let zero = self.constant(num, 0);
             let result = self.b.append_block_param(end, scalar_type(num));
             let skip = [cranelift_codegen::ir::BlockArg::Value(zero)];
             for condition in [active, inside].into_iter().flatten() {

@@ -12,9 +12,11 @@ use super::{
     ir::{Id, Label, Program, Stmt},
     narrow::{Home, register_num},
     near::{self, Near},
-    plan::{Plan, Region, Step},
+    plan::{Plan, Step},
+    ranges::Range,
     rows::Rows,
     shape::Shapes,
+    wave::Wave,
 };
 
 /// No arguments for a block.
@@ -174,7 +176,12 @@ pub(super) struct Emitter<'a, 'f> {
     pub(super) budget: usize,
     /// The bits of half floats that a store writes, for all lanes.
     pub(super) halves: Vec<(Id, Value)>,
-    partial: bool,
+    pub(super) partial: bool,
+    pub(super) wave: Wave,
+    /// The part of a region that is emitted now.
+    pub(super) within: Option<Range>,
+    /// Statements that may still be emitted for several fours at once.
+    pub(super) wave_budget: usize,
 }
 
 /// Where the memory of invocations lies in the scratch area.
@@ -278,6 +285,9 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
         budget: 300,
         halves: Vec::new(),
         partial: variant.partial,
+        wave: Wave::default(),
+        within: None,
+        wave_budget: 600,
     };
     emitter.declare_homes();
     if emitter.steps(&variant.plan.steps) {
@@ -444,63 +454,8 @@ impl Emitter<'_, '_> {
         self.scopes.pop();
     }
 
-    /// A loop over all invocations of the workgroup.
-    fn region(&mut self, region: &Region) {
-        let count = self.int(self.program.invocations());
-        let count = match region.limit {
-            Some((limit, inclusive)) => {
-                let limit = self.scalar(limit);
-                // Beyond the largest number nobody is, so that it does not matter where that leads.
-                let limit = if inclusive { self.b.ins().iadd_imm_s(limit, 1) } else { limit };
-                self.b.ins().umin(count, limit)
-            }
-            None => count,
-        };
-        let [header, body, next, exit] = [(); 4].map(|()| self.b.create_block());
-        let index = self.b.declare_var(types::I32);
-        let zero = self.int(0);
-        self.b.def_var(index, zero);
-        self.b.ins().jump(header, NONE);
-        self.b.switch_to_block(header);
-        let first = self.b.use_var(index);
-        // Cranelift hoists out of a loop only while it has not yet seen where the loop is left; it follows the
-        // second target of a branch first.
-        let done = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, first, count);
-        self.b.ins().brif(done, exit, NONE, body, NONE);
-        self.start(body);
-        self.first = Some(first);
-        let outer = std::mem::take(&mut self.scopes);
-        if self.partial && self.lanes == 1 {
-            self.skip_absent(next);
-        }
-        self.fetch(region);
-        for (id, op) in &region.again {
-            self.stmt(&Stmt::Let(*id, *op));
-        }
-        let end = self.b.create_block();
-        self.invocations(&region.body, end);
-        self.start(end);
-        self.put(region);
-        self.b.ins().jump(next, NONE);
-        self.start(next);
-        let first = self.b.use_var(index);
-        let after = self.b.ins().iadd_imm_s(first, i64::from(self.lanes));
-        self.b.def_var(index, after);
-        self.b.ins().jump(header, NONE);
-        self.b.seal_block(header);
-        self.start(exit);
-        self.first = None;
-        self.scopes = outer;
-        for (value, slot) in self.values.iter_mut().zip(&self.plan.id_slots) {
-            if slot.is_some() {
-                *value = None;
-            }
-        }
-        self.nearly_linear.fill(None);
-    }
-
     /// The body of a region. Those that leave it to labels outside go to its end.
-    fn invocations(&mut self, body: &[Stmt], end: Block) {
+    pub(super) fn invocations(&mut self, body: &[Stmt], end: Block) {
         let mut inside = Vec::new();
         let mut leaves = false;
         for stmt in body {
@@ -557,7 +512,7 @@ impl Emitter<'_, '_> {
     }
 
     /// Skips an invocation that the launch does not have.
-    fn skip_absent(&mut self, next: Block) {
+    pub(super) fn skip_absent(&mut self, next: Block) {
         for axis in 0..3 {
             let id = self.global_id(axis);
             let limit = self.field(context!(threads) + 4 * axis as i32);

@@ -23,8 +23,9 @@ const UNROLLED_MAX: u64 = 500;
 pub(super) struct Counted {
     /// Loops that end soon.
     short: Vec<Label>,
-    /// Loops to emit pass after pass: how many, and which statement of the body is the test.
-    unrolled: Vec<(Label, u64, usize)>,
+    /// Loops that nothing else leaves than their test: how many passes, which statement of the body is the test, and whether to
+    /// emit pass after pass.
+    plain: Vec<(Label, u64, usize, bool)>,
     /// Values that are below a constant, as unsigned integers.
     below: HashMap<Id, u32>,
 }
@@ -36,7 +37,17 @@ impl Counted {
 
     /// The passes of a loop that may be emitted one after the other, and its test, which always holds.
     pub(super) fn unrolled(&self, label: Label) -> Option<(u64, usize)> {
-        self.unrolled.iter().find(|(own, ..)| *own == label).map(|(_, passes, test)| (*passes, *test))
+        self.plain
+            .iter()
+            .find(|(own, ..)| *own == label)
+            .filter(|plain| plain.3)
+            .map(|plain| (plain.1, plain.2))
+    }
+
+    /// The passes of a loop without loops inside that ends soon and that nothing else leaves than its test, and the test.
+    pub(super) fn plain(&self, label: Label) -> Option<(u64, usize)> {
+        let plain = self.plain.iter().find(|(own, ..)| *own == label);
+        plain.filter(|_| self.is_short(label)).map(|plain| (plain.1, plain.2))
     }
 
     /// Whether a value is always below `count`.
@@ -107,8 +118,9 @@ fn passes(program: &Program, shapes: &Shapes, list: &[Stmt], counted: &mut Count
             if let Some(counter) = counter.as_ref().filter(|_| plain) {
                 let passes = counter.passes - 1;
                 let weight = body.iter().map(Stmt::weight).sum::<usize>() as u64;
-                if passes > 0 && passes.saturating_mul(weight) <= UNROLLED_MAX {
-                    counted.unrolled.push((*label, passes, counter.inside.start - 1));
+                if passes > 0 {
+                    let small = passes.saturating_mul(weight) <= UNROLLED_MAX;
+                    counted.plain.push((*label, passes, counter.inside.start - 1, small));
                 }
             }
             inside = counter.as_ref().zip(inside).and_then(|(counter, n)| counter.passes.checked_mul(n + 1));

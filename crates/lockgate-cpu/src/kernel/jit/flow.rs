@@ -37,6 +37,9 @@ impl Emitter<'_, '_> {
     pub(super) fn stmt(&mut self, stmt: &Stmt) -> bool {
         match stmt {
             Stmt::Let(id, op) => {
+                if self.is_known(*id, op) {
+                    return true;
+                }
                 let val = self.op(*id, op);
                 self.define(*id, val);
                 if matches!(val, Val::Vector(_)) {
@@ -62,7 +65,12 @@ impl Emitter<'_, '_> {
                 self.image(*op, (*texture, *sampler), fields, results);
             }
             Stmt::Subgroup { op, value, result } => self.subgroup(*op, *value, *result),
-            Stmt::If { condition, accept, reject } => self.branch(*condition, accept, reject),
+            Stmt::If { condition, accept, reject } => {
+                if let Some(taken) = self.taken(stmt) {
+                    return self.list(taken);
+                }
+                self.branch(*condition, accept, reject)
+            }
             Stmt::Block { label, body } => {
                 let exit = self.b.create_block();
                 let mask = self.shapes.divergent[label.at()].then(|| self.new_mask(self.mask()));

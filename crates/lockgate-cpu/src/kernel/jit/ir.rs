@@ -130,6 +130,15 @@ impl Op {
         };
         list.into_iter().flatten()
     }
+
+    fn each_operand(&mut self, visit: &mut dyn FnMut(&mut Id)) {
+        match self {
+            Op::Builtin(_) | Op::Get(_) | Op::Length(_) => {}
+            Op::Unary(_, a) | Op::Convert(a) | Op::Bits(a) | Op::LengthAt(_, a) => visit(a),
+            Op::Binary(_, a, b) | Op::Call(_, a, b) => [a, b].into_iter().for_each(visit),
+            Op::Select(a, b, c) | Op::Fma(a, b, c) => [a, b, c].into_iter().for_each(visit),
+        }
+    }
 }
 
 /// Which memory a place is in.
@@ -195,7 +204,7 @@ pub(super) enum SubgroupOp {
 }
 
 /// How many elements an index chooses from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bound {
     Known(u32),
     /// As many as the slot's buffer has room for.
@@ -380,6 +389,51 @@ impl Stmt {
             Stmt::Load { into, .. } => into.iter().map(|(_, id)| *id).collect(),
             Stmt::Image { results, .. } => results.clone(),
             _ => Vec::new(),
+        }
+    }
+
+    /// What [`uses`](Self::uses) names, to be changed.
+    pub(super) fn each_use(&mut self, visit: &mut dyn FnMut(&mut Id)) {
+        fn of_place(place: &mut Place, visit: &mut dyn FnMut(&mut Id)) {
+            place.indices.iter_mut().for_each(|index| visit(&mut index.id));
+            if let Memory::Element { index, .. } = &mut place.memory {
+                visit(index);
+            }
+        }
+        match self {
+            Stmt::Let(_, op) => op.each_operand(visit),
+            Stmt::Set(_, id) | Stmt::If { condition: id, .. } => visit(id),
+            Stmt::Load { place, .. } => of_place(place, visit),
+            Stmt::Store { place, from } => {
+                of_place(place, visit);
+                from.iter_mut().for_each(|(_, id)| visit(id));
+            }
+            Stmt::Atomic { place, value, compare, .. } => {
+                of_place(place, visit);
+                [Some(value), compare.as_mut()].into_iter().flatten().for_each(visit);
+            }
+            Stmt::Image { fields, texture, sampler, .. } => {
+                let resources = [Some(texture), sampler.as_mut()].into_iter().flatten();
+                let elements = resources.filter_map(|resource| resource.element.as_mut());
+                fields.iter_mut().map(|(_, id)| id).chain(elements).for_each(visit);
+            }
+            Stmt::Subgroup { op, value, .. } => {
+                visit(value);
+                if let SubgroupOp::Shuffle(index) = op {
+                    visit(index);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What [`defines`](Self::defines) names, to be changed.
+    pub(super) fn each_definition(&mut self, visit: &mut dyn FnMut(&mut Id)) {
+        match self {
+            Stmt::Let(id, _) | Stmt::Atomic { old: id, .. } | Stmt::Subgroup { result: id, .. } => visit(id),
+            Stmt::Load { into, .. } => into.iter_mut().for_each(|(_, id)| visit(id)),
+            Stmt::Image { results, .. } => results.iter_mut().for_each(visit),
+            _ => {}
         }
     }
 

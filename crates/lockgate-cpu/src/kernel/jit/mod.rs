@@ -1,8 +1,9 @@
 //! How does a kernel become machine code?
 //!
 //! `lower` turns naga's functions into one tree of statements over scalars (`ir`); `shape` finds which values differ between
-//! invocations and `rows` which vectors stay as they lie in memory; `plan` puts the loops over invocations around stretches without barriers; `code`, `flow`, `ops`,
-//! `access` and `image` emit Cranelift's language. The result is one function that runs one workgroup.
+//! invocations and `rows` which vectors stay as they lie in memory; `passes` takes loops around barriers apart, `plan` puts the loops
+//! over invocations around stretches without barriers, `ranges` finds what is known in parts of them, and `wave` how many run
+//! in one step; `code`, `flow`, `ops`, `access` and `image` emit Cranelift's language. The result is one function that runs one workgroup.
 //!
 //! Two variants exist. The main one runs four invocations at once where the workgroup's width allows it. The
 //! edge variant runs one at a time and leaves out those beyond `Launch::threads`; it is compiled when a launch first needs
@@ -26,8 +27,10 @@ mod math;
 mod narrow;
 mod near;
 mod ops;
+mod passes;
 mod plan;
 mod range;
+mod ranges;
 mod rows;
 mod sampled;
 mod shape;
@@ -36,6 +39,7 @@ mod texture;
 mod tidy;
 mod told;
 mod values;
+mod wave;
 mod workspace;
 
 use std::{

@@ -7,8 +7,9 @@
 
 use super::{
     again::Again,
-    ir::{Binary, Builtin, Id, Label, Op, Program, Stmt, Var},
+    ir::{Binary, Id, Label, Op, Program, Stmt, Var},
     lower::Refusal,
+    ranges::{self, Known, Range},
     shape::{Shape, Shapes},
 };
 
@@ -23,11 +24,23 @@ pub(super) struct Region {
     pub(super) again: Vec<(Id, Op)>,
     /// Invocations whose number is not below the value, or with `true` above it, do nothing.
     pub(super) limit: Option<(Id, bool)>,
+    /// The invocations that it runs for.
+    pub(super) ranges: Vec<Range>,
+    /// Whether it runs in each pass of a loop of the workgroup, or there is none.
+    pub(super) often: bool,
 }
 
 impl Region {
     fn new(body: Vec<Stmt>) -> Region {
-        Region { body, fetch: Vec::new(), put: Vec::new(), again: Vec::new(), limit: None }
+        Region {
+            body,
+            fetch: Vec::new(),
+            put: Vec::new(),
+            again: Vec::new(),
+            limit: None,
+            ranges: Vec::new(),
+            often: false,
+        }
     }
 }
 
@@ -82,7 +95,10 @@ pub(super) fn plan(program: &Program, shapes: &Shapes) -> Result<Plan, Refusal> 
         slots: 0,
     };
     if !barriers {
-        plan.steps.push(Step::Region(Region::new(program.body.clone())));
+        let mut region = Region::new(program.body.clone());
+        region.ranges =
+            vec![Range { start: 0, end: program.invocations(), known: Vec::new(), places: Vec::new() }];
+        plan.steps.push(Step::Region(region));
         return Ok(plan);
     }
     let mut planner = Planner {
@@ -97,11 +113,40 @@ pub(super) fn plan(program: &Program, shapes: &Shapes) -> Result<Plan, Refusal> 
     let again = Again::new(program, &planner.hoisted);
     assign_slots(program, &planner.group_vars, &again, &mut plan);
     each_region(&mut plan.steps, &mut |region| compute_again(region, &again, &plan.id_slots));
-    let numbers = numbers(program);
+    let numbers = ranges::numbers(program);
     each_region(&mut plan.steps, &mut |region| {
-        region.limit = limit(region, &planner, &numbers, &plan.id_slots)
+        region.limit = limit(region, &planner, &numbers, &plan.id_slots);
+        region.ranges = ranges::find(region, program, &numbers, &|known| {
+            !program.observed && region.put.is_empty() && is_idle(&region.body, known, &plan.id_slots)
+        });
     });
+    let repeats = plan.steps.iter().any(contains_loop);
+    mark_often(&mut plan.steps, !repeats);
     Ok(plan)
+}
+
+fn contains_loop(step: &Step) -> bool {
+    match step {
+        Step::Loop { .. } => true,
+        Step::Block { body, .. } => body.iter().any(contains_loop),
+        Step::If { accept, reject, .. } => accept.iter().chain(reject).any(contains_loop),
+        _ => false,
+    }
+}
+
+fn mark_often(steps: &mut [Step], often: bool) {
+    for step in steps {
+        match step {
+            Step::Region(region) => region.often = often,
+            Step::Loop { body, .. } => mark_often(body, true),
+            Step::Block { body, .. } => mark_often(body, often),
+            Step::If { accept, reject, .. } => {
+                mark_often(accept, often);
+                mark_often(reject, often);
+            }
+            Step::Once(_) | Step::Exit(_) => {}
+        }
+    }
 }
 
 impl Planner<'_> {
@@ -331,6 +376,22 @@ fn assign_slots(program: &Program, group_vars: &[bool], again: &Again, plan: &mu
     });
 }
 
+/// Whether nothing comes of a list but what others compute again, where the outcome of conditions is known.
+fn is_idle(list: &[Stmt], known: &[Known], slots: &[Option<u32>]) -> bool {
+    list.iter().all(|stmt| match stmt {
+        Stmt::Let(..) | Stmt::Set(..) | Stmt::Load { .. } => {
+            stmt.defines().iter().all(|id| slots[id.at()].is_none())
+        }
+        Stmt::Block { body, .. } => is_idle(body, known, slots),
+        Stmt::If { condition, accept, reject } => match known.iter().find(|(id, _)| id == condition) {
+            Some((_, holds)) => is_idle(if *holds { accept } else { reject }, known, slots),
+            None => is_idle(accept, known, slots) && is_idle(reject, known, slots),
+        },
+        Stmt::Exit(_) => true,
+        _ => false,
+    })
+}
+
 /// Finds what a region uses that is neither its own nor in a slot.
 fn compute_again(region: &mut Region, again: &Again, slots: &[Option<u32>]) {
     let mut own = Vec::new();
@@ -352,26 +413,6 @@ fn compute_again(region: &mut Region, again: &Again, slots: &[Option<u32>]) {
             }
         }
     }
-}
-
-/// The values that are the number of an invocation in its workgroup.
-fn numbers(program: &Program) -> Vec<bool> {
-    let mut numbers = vec![false; program.ids.len()];
-    let row = program.workgroup_size[1..] == [1, 1];
-    let mut visit = |stmt: &Stmt| {
-        if let Stmt::Let(id, Op::Builtin(builtin)) = stmt {
-            numbers[id.at()] |= match builtin {
-                Builtin::LocalIndex => true,
-                Builtin::LocalId(0) => row,
-                _ => false,
-            };
-        }
-        false
-    };
-    program.body.iter().for_each(|stmt| {
-        stmt.any(&mut visit);
-    });
-    numbers
 }
 
 /// What a region of the form `if number < limit` or `if number == limit` asks the number of an invocation to be below, or
@@ -401,7 +442,9 @@ fn limit(
     });
     let (_, op) = own.chain(region.again.iter().copied()).find(|(id, _)| id == condition)?;
     let Op::Binary(op @ (Binary::Less | Binary::Equal), number, limit) = op else { return None };
-    (numbers[number.at()] && planner.hoisted[limit.at()]).then_some((limit, op == Binary::Equal))
+    // A constant splits the invocations.
+    let varies = planner.hoisted[limit.at()] && planner.program.constant(limit).is_none();
+    (numbers[number.at()] && varies).then_some((limit, op == Binary::Equal))
 }
 
 fn each_region(steps: &mut [Step], visit: &mut dyn FnMut(&mut Region)) {

@@ -5,7 +5,7 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 use super::{
     super::number::Num,
     code::{Emitter, Val, context, flags, scalar_type, vector_type},
-    ir::{Id, Program, Stmt},
+    ir::{Id, Program, Stmt, Var},
     narrow::{Home, is_wide},
     plan::Region,
     shape::Shape,
@@ -45,24 +45,43 @@ fn escaping(program: &Program) -> Vec<bool> {
 impl Emitter<'_, '_> {
     /// Variables of Cranelift for the program's, and for values that are used elsewhere.
     pub(super) fn declare_homes(&mut self) {
-        let (program, shapes) = (self.program, self.shapes);
-        let vector = |num: Num, shape: Shape| (!shape.is_scalar()).then(|| vector_type(num));
-        for (num, shape) in program.vars.iter().zip(&shapes.vars) {
-            let home = self.new_home(*num, vector(*num, *shape));
+        let program = self.program;
+        for var in 0..program.vars.len() as u32 {
+            let home = self.var_home(Var(var));
             self.vars.push(home);
         }
         for (id, escapes) in escaping(program).into_iter().enumerate() {
-            let (num, shape) = (program.ids[id].num, shapes.ids[id]);
-            let vector = if shape == Shape::Linear { None } else { vector(num, shape) };
-            let home = escapes.then(|| self.new_home(num, vector));
+            let home = escapes.then(|| self.id_home(Id(id as u32)));
             self.escaping.push(home);
         }
     }
 
+    /// A new home for a variable.
+    pub(super) fn var_home(&mut self, var: Var) -> Home {
+        let (num, shape) = (self.program.vars[var.at()], self.shapes.vars[var.at()]);
+        self.new_home(num, (!shape.is_scalar()).then(|| vector_type(num)))
+    }
+
+    /// A new home for a value.
+    pub(super) fn id_home(&mut self, id: Id) -> Home {
+        let (num, shape) = (self.program.num(id), self.shapes.ids[id.at()]);
+        self.new_home(num, (shape == Shape::Varying).then(|| vector_type(num)))
+    }
+
     /// Coordinates of the first invocation that runs now, in its workgroup.
     pub(super) fn local_id(&mut self, axis: usize) -> Value {
-        let index = self.local_index();
-        self.axis_of(index, axis)
+        match self.wave.start {
+            // A step does not end amid a row, so that all of its invocations are in one.
+            Some((start, size)) if self.program.workgroup_size[0].is_multiple_of(size) => {
+                let place = self.axis_of(start, axis);
+                let ahead = if axis == 0 { self.wave.ahead } else { 0 };
+                self.b.ins().iadd_imm_s(place, i64::from(ahead))
+            }
+            _ => {
+                let index = self.local_index();
+                self.axis_of(index, axis)
+            }
+        }
     }
 
     pub(super) fn global_id(&mut self, axis: usize) -> Value {
@@ -112,6 +131,9 @@ impl Emitter<'_, '_> {
         let scratch = self.field(context!(scratch));
         let offset = self.layout.slots + slot * 8 * invocations;
         let Some(first) = self.first else { return (scratch, offset as i32) };
+        if let Some(start) = self.wave.slots {
+            return (start, (offset + 8 * self.wave.ahead) as i32);
+        }
         let first = self.b.ins().uextend(types::I64, first);
         let first = self.b.ins().imul_imm_s(first, 8);
         (self.b.ins().iadd(scratch, first), offset as i32)
@@ -194,6 +216,12 @@ impl Emitter<'_, '_> {
         }
         if let Some(val) = self.values[id.at()] {
             return val;
+        }
+        if let (Some(place), Some(first)) = (self.place_of(id), self.first) {
+            return Val::Linear(match place.added {
+                0 => first,
+                added => self.b.ins().iadd_imm_s(first, added),
+            });
         }
         let slot = self.plan.id_slots[id.at()].unwrap_or(0);
         self.fetch_slot(slot, self.program.num(id), shape)
