@@ -33,6 +33,8 @@ pub(super) struct Context {
     pub(super) watcher: *mut u8,
     /// Its [`Open`](super::told::Open), one for each place.
     pub(super) open: *mut u8,
+    /// Its [`Phases`](super::super::watch::Phases).
+    pub(super) phases: *const u8,
     pub(super) group: [u32; 3],
     pub(super) grid: [u32; 3],
     pub(super) threads: [u32; 3],
@@ -174,6 +176,8 @@ pub(super) struct Emitter<'a, 'f> {
     pub(super) budget: usize,
     /// The bits of half floats that a store writes, for all lanes.
     pub(super) halves: Vec<(Id, Value)>,
+    /// Whether each access that is told looks at its cell, instead of going on with a run.
+    pub(super) cells: bool,
     partial: bool,
 }
 
@@ -214,6 +218,8 @@ pub(super) struct Variant<'a> {
     pub(super) globals: &'a Globals,
     /// Leave out invocations beyond `Context::threads`.
     pub(super) partial: bool,
+    /// See [`Emitter`].
+    pub(super) cells: bool,
 }
 
 pub(super) fn scalar_type(num: Num) -> Type {
@@ -277,6 +283,7 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
         image_calls: None,
         budget: 300,
         halves: Vec::new(),
+        cells: variant.cells,
         partial: variant.partial,
     };
     emitter.declare_homes();
@@ -300,6 +307,7 @@ fn load_fields(b: &mut FunctionBuilder<'_>, context: Value) -> Vec<(i32, Value)>
         context!(stop),
         context!(watcher),
         context!(open),
+        context!(phases),
     ];
     let triples = [context!(group), context!(grid), context!(threads), context!(first_invocation)];
     let words = triples.iter().flat_map(|first| (0..3).map(move |axis| first + 4 * axis));
