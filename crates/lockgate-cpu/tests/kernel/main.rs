@@ -17,3 +17,4 @@ mod subgroups;
 mod texels;
 mod textures;
 mod transforms;
+mod watched;

@@ -5,7 +5,7 @@
 
 use std::mem::offset_of;
 
-use cranelift_codegen::ir::{InstBuilder, Value, condcodes::IntCC, types};
+use cranelift_codegen::ir::{Block, InstBuilder, Value, condcodes::IntCC, types};
 use lockgate_runtime::ObservedKind;
 
 use super::{
@@ -17,17 +17,31 @@ use super::{
 
 /// Bytes of a word, as a shift.
 const WORD_SHIFT: i64 = PIECE.trailing_zeros() as i64;
+/// What an address is multiplied with to get to its cell, as a shift.
+const CELLS_SHIFT: i64 = CELL.trailing_zeros() as i64 - WORD_SHIFT;
+/// Where in a cell the first reader is; the last write comes first.
+const READER: i32 = 8;
 
 /// What an access needs to look at its cell.
 struct Look {
-    space: usize,
+    /// Whether it is the workgroup's own memory.
+    own: bool,
     open: Value,
-    cell: Value,
+    cells: Value,
+    /// From there, where the cell is.
+    offset: Value,
     /// The mark that it leaves.
     me: Value,
-    /// The phase that runs, as a mark.
-    now: Value,
+    /// Where to go if there is more to do than a mark.
+    call: Block,
 }
+
+/// The bits above the lane that a difference of marks has where their phases differ, counted from the lane.
+const PHASES_DIFFER: i64 = 1 << (mark::PHASE_SHIFT - mark::LANE_SHIFT);
+/// The lowest of the flags of the first reader.
+const FLAGS_SHIFT: i64 = mark::TWO.trailing_zeros() as i64;
+/// As `PHASES_DIFFER`, counted from the flags.
+const FLAGGED_PHASES_DIFFER: i64 = PHASES_DIFFER << (mark::LANE_SHIFT as i64 - FLAGS_SHIFT);
 
 impl Emitter<'_, '_> {
     /// Says that bytes are touched where nothing else matters.
@@ -68,8 +82,9 @@ impl Emitter<'_, '_> {
         self.b.ins().load(types::I64, flags(), open, (offset_of!(Open, view) + field) as i32)
     }
 
-    fn phase(&mut self, field: usize) -> Value {
+    fn phase(&mut self, field: usize, own: bool) -> Value {
         let phases = self.field(context!(phases));
+        let field = field + usize::from(own) * size_of::<u64>();
         self.b.ins().load(types::I64, flags(), phases, field as i32)
     }
 
@@ -82,113 +97,184 @@ impl Emitter<'_, '_> {
         word: (u32, Id, u32),
         stores: bool,
     ) {
-        let [shown, known, call, next] = [(); 4].map(|()| self.b.create_block());
+        let [shown, call, next] = [(); 3].map(|()| self.b.create_block());
         let open = self.open(site);
         let cells = self.view(open, offset_of!(View, cells));
         self.b.ins().brif(cells, shown, NONE, call, NONE);
         self.start(shown);
         let address = self.b.ins().iadd_imm_s(start, i64::from(place.offset + word.0));
-        let own = &self.program.sites[site as usize];
-        debug_assert!(matches!(own.kind, ObservedKind::Read | ObservedKind::Write));
-        let space = usize::from(own.space == Space::Workgroup);
-        if space == 0 {
+        let of = &self.program.sites[site as usize];
+        debug_assert!(matches!(of.kind, ObservedKind::Read | ObservedKind::Write));
+        let own = of.space == Space::Workgroup;
+        if !own {
             let bytes = self.view(open, offset_of!(View, bytes));
             self.mark_word(bytes, address);
         }
-        let piece = self.b.ins().ushr_imm_u(address, WORD_SHIFT);
-        let cell = self.b.ins().imul_imm_s(piece, CELL as i64);
-        let cell = self.b.ins().iadd(cells, cell);
-        let now = self.phase(offset_of!(Phases, now) + space * size_of::<u64>());
+        let offset = self.b.ins().ishl_imm_u(address, CELLS_SHIFT);
         let lane_mark = self.b.ins().uextend(types::I64, lane);
         let lane_mark = self.b.ins().ishl_imm_u(lane_mark, i64::from(mark::LANE_SHIFT));
+        let now = self.phase(offset_of!(Phases, now), own);
         let site_mark = self.view(open, offset_of!(View, site));
-        let me = self.b.ins().bor(now, lane_mark);
+        let me = self.b.ins().bor(lane_mark, now);
         let me = self.b.ins().bor(me, site_mark);
-        let look = Look { space, open, cell, me, now };
-        let (fine, mark, at) = if stores {
+        let look = Look { own, open, cells, offset, me, call };
+        if stores {
             let changes = self.changes(address, &[word]);
-            self.look_to_write(&look, changes)
+            self.look_to_write(&look, changes, next);
         } else {
-            self.look_to_read(&look)
-        };
-        self.b.ins().brif(fine, known, NONE, call, NONE);
+            self.look_to_read(&look, next);
+        }
         self.b.set_cold_block(call);
         self.start(call);
         self.tell_chunk(place, (site, lane), start, &[word], stores);
         self.b.ins().jump(next, NONE);
-        self.start(known);
-        self.b.ins().store(flags(), mark, cell, at);
-        self.b.ins().jump(next, NONE);
         self.start(next);
     }
 
-    /// Whether two marks differ in none of these bits.
-    fn agrees(&mut self, difference: Value, bits: u64) -> Value {
-        let difference = self.b.ins().band_imm_s(difference, bits as i64);
-        self.b.ins().icmp_imm_u(IntCC::Equal, difference, 0)
+    /// A mark of the cell, and how it differs from the one that will be left.
+    fn mark_at(&mut self, look: &Look, field: i32) -> (Value, Value) {
+        let cell = self.b.ins().iadd(look.cells, look.offset);
+        let mark = self.b.ins().load(types::I64, flags(), cell, field);
+        (mark, self.b.ins().bxor(mark, look.me))
     }
 
-    /// A number below which a mark is of nothing that matters any more: workgroup memory is ordered by each phase.
-    fn past(&mut self, look: &Look) -> Value {
-        match look.space {
-            0 => self.b.ins().iconst(types::I64, 1),
-            _ => look.now,
+    fn leave_mark(&mut self, look: &Look, field: i32, mark: Value) {
+        let cell = self.b.ins().iadd(look.cells, look.offset);
+        self.b.ins().store(flags(), mark, cell, field);
+    }
+
+    /// Goes on here if a condition holds, and to a block if not.
+    fn only_if(&mut self, condition: Value, otherwise: Block) {
+        let next = self.b.create_block();
+        self.b.ins().brif(condition, next, NONE, otherwise, NONE);
+        self.start(next);
+    }
+
+    /// Goes to a block if a condition holds, and goes on here if not.
+    fn leave_if(&mut self, condition: Value, to: Block) {
+        let next = self.b.create_block();
+        self.b.ins().brif(condition, to, NONE, next, NONE);
+        self.start(next);
+    }
+
+    /// Goes on where a difference from a mark says that nothing hangs on it: it is of another phase, or has none of the
+    /// bits from `shift` on.
+    fn only_if_apart(&mut self, difference: Value, (shift, differ): (i64, i64), otherwise: Block) {
+        let bits = self.b.ins().ushr_imm_u(difference, shift);
+        let bits = self.b.ins().iadd_imm_s(bits, -1);
+        let apart = self.b.ins().icmp_imm_u(IntCC::UnsignedGreaterThanOrEqual, bits, differ - 1);
+        self.only_if(apart, otherwise);
+    }
+
+    /// Whether a mark on bound memory is of an earlier phase of the workgroup that runs.
+    fn is_earlier(&mut self, mark: Value) -> Value {
+        let ground = self.phase(offset_of!(Phases, ground), false);
+        let now = self.phase(offset_of!(Phases, now), false);
+        let age = self.b.ins().isub(mark, ground);
+        let span = self.b.ins().isub(now, ground);
+        self.b.ins().icmp(IntCC::UnsignedLessThan, age, span)
+    }
+
+    /// Goes to `after` if somebody has left a mark on bound memory that nothing hangs on.
+    fn leave_if_ordered(&mut self, mark: Value, difference: Value, shift: i64, after: Block) {
+        let bits = self.b.ins().ushr_imm_u(difference, shift);
+        let same = self.b.ins().icmp_imm_u(IntCC::Equal, bits, 0);
+        self.leave_if(same, after);
+        let earlier = self.is_earlier(mark);
+        self.leave_if(earlier, after);
+    }
+
+    /// Leaves the mark of a store that races with nothing and goes to `after`.
+    fn look_to_write(&mut self, look: &Look, changes: Option<Value>, after: Block) {
+        let lane_shift = i64::from(mark::LANE_SHIFT);
+        let (write, difference) = self.mark_at(look, 0);
+        if look.own {
+            self.only_if_apart(difference, (lane_shift, PHASES_DIFFER), look.call);
+        } else {
+            let [somebody, ordered] = [(); 2].map(|()| self.b.create_block());
+            self.b.ins().brif(write, somebody, NONE, ordered, NONE);
+            self.start(somebody);
+            self.leave_if_ordered(write, difference, lane_shift, ordered);
+            self.b.ins().jump(look.call, NONE);
+            self.start(ordered);
         }
-    }
-
-    /// Whether a store races with nothing, and the mark that it leaves where in the cell.
-    fn look_to_write(&mut self, look: &Look, changes: Option<Value>) -> (Value, Value, i32) {
-        let [write, reader] = [0, 8].map(|at| self.b.ins().load(types::I64, flags(), look.cell, at));
-        let past = self.past(look);
-        let who = u64::MAX << mark::LANE_SHIFT;
-        let none_wrote = self.b.ins().icmp(IntCC::UnsignedLessThan, write, past);
-        let other = self.b.ins().bxor(write, look.me);
-        let own = self.agrees(other, who);
-        let wrote = self.b.ins().bor(none_wrote, own);
-        let none_read = self.b.ins().icmp(IntCC::UnsignedLessThan, reader, past);
-        let other = self.b.ins().bxor(reader, look.me);
-        // A second reader, or anything else, is only known to who is called.
-        let own = self.agrees(other, who | mark::ATOMIC | mark::OTHER | mark::TWO);
-        let read = self.b.ins().bor(none_read, own);
-        let fine = self.b.ins().band(wrote, read);
+        let (reader, difference) = self.mark_at(look, READER);
+        if look.own {
+            self.only_if_apart(difference, (FLAGS_SHIFT, FLAGGED_PHASES_DIFFER), look.call);
+        } else {
+            let [somebody, ordered] = [(); 2].map(|()| self.b.create_block());
+            self.b.ins().brif(reader, somebody, NONE, ordered, NONE);
+            self.start(somebody);
+            // Readers of earlier workgroups and atomic operations are only known to who is called.
+            let more = self.b.ins().band_imm_s(reader, (mark::OTHER | mark::ATOMIC) as i64);
+            let no_more = self.b.ins().icmp_imm_u(IntCC::Equal, more, 0);
+            self.only_if(no_more, look.call);
+            self.leave_if_ordered(reader, difference, FLAGS_SHIFT, ordered);
+            self.b.ins().jump(look.call, NONE);
+            self.start(ordered);
+        }
         let mut mark = look.me;
         if let Some(changes) = changes {
             // 0 or 1: it is one word.
             let changed = self.b.ins().ishl_imm_u(changes, i64::from(mark::CHANGED.trailing_zeros()));
             mark = self.b.ins().bor(mark, changed);
         }
-        (fine, mark, 0)
+        self.leave_mark(look, 0, mark);
+        self.b.ins().jump(after, NONE);
     }
 
-    /// The same for a load; it leaves the mark of the first reader.
-    fn look_to_read(&mut self, look: &Look) -> (Value, Value, i32) {
-        let [write, reader] = [0, 8].map(|at| self.b.ins().load(types::I64, flags(), look.cell, at));
-        let who = u64::MAX << mark::LANE_SHIFT;
-        let ordered = if look.space == 0 {
-            let nothing = self.view(look.open, offset_of!(View, nothing));
-            self.b.ins().icmp(IntCC::UnsignedLessThan, write, nothing)
+    /// Leaves the mark of a load that races with nothing, if it is the first, and goes to `after`.
+    fn look_to_read(&mut self, look: &Look, after: Block) {
+        let lane_shift = i64::from(mark::LANE_SHIFT);
+        let (write, difference) = self.mark_at(look, 0);
+        if look.own {
+            self.only_if_apart(difference, (lane_shift, PHASES_DIFFER), look.call);
+            // What nobody has written in this workgroup is told.
+            let ground = self.phase(offset_of!(Phases, ground), true);
+            let written = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, write, ground);
+            self.only_if(written, look.call);
         } else {
-            // In an earlier phase of this workgroup: what nobody has written yet is told.
-            let ground = self.phase(offset_of!(Phases, ground));
-            let age = self.b.ins().isub(write, ground);
-            let span = self.b.ins().isub(look.now, ground);
-            self.b.ins().icmp(IntCC::UnsignedLessThan, age, span)
-        };
-        let other = self.b.ins().bxor(write, look.me);
-        let own = self.agrees(other, who);
-        let wrote = self.b.ins().bor(ordered, own);
-        let past = self.past(look);
-        let first = self.b.ins().icmp(IntCC::UnsignedLessThan, reader, past);
-        let other = self.b.ins().bxor(reader, look.me);
-        let again = self.agrees(other, who | mark::ATOMIC);
-        // Two are known of this phase: a third one need not be.
+            let [somebody, nobody, ordered] = [(); 3].map(|()| self.b.create_block());
+            self.b.ins().brif(write, somebody, NONE, nobody, NONE);
+            self.start(somebody);
+            self.leave_if_ordered(write, difference, lane_shift, ordered);
+            self.b.ins().jump(look.call, NONE);
+            self.start(nobody);
+            let nothing = self.view(look.open, offset_of!(View, nothing));
+            self.b.ins().brif(nothing, ordered, NONE, look.call, NONE);
+            self.start(ordered);
+        }
+        let [first, known] = [(); 2].map(|()| self.b.create_block());
+        let (reader, difference) = self.mark_at(look, READER);
+        if look.own {
+            let bits = self.b.ins().ushr_imm_u(difference, i64::from(mark::PHASE_SHIFT));
+            self.b.ins().brif(bits, first, NONE, known, NONE);
+        } else {
+            self.b.ins().brif(reader, known, NONE, first, NONE);
+        }
+        self.start(known);
+        self.leave_if_read(difference, after);
+        if !look.own {
+            let more = self.b.ins().band_imm_s(reader, (mark::OTHER | mark::ATOMIC) as i64);
+            let no_more = self.b.ins().icmp_imm_u(IntCC::Equal, more, 0);
+            self.only_if(no_more, look.call);
+            let earlier = self.is_earlier(reader);
+            self.leave_if(earlier, first);
+        }
+        self.b.ins().jump(look.call, NONE);
+        self.start(first);
+        self.leave_mark(look, READER, look.me);
+        self.b.ins().jump(after, NONE);
+    }
+
+    /// Goes to `after` if this invocation is known to have read in this phase, or two others are.
+    fn leave_if_read(&mut self, difference: Value, after: Block) {
+        let who = u64::MAX << mark::LANE_SHIFT;
         let phase = u64::MAX << mark::PHASE_SHIFT;
-        let third = self.b.ins().bxor_imm_s(other, mark::TWO as i64);
-        let third = self.agrees(third, phase | mark::ATOMIC | mark::TWO);
-        let known = self.b.ins().bor(again, third);
-        let read = self.b.ins().bor(first, known);
-        let fine = self.b.ins().band(wrote, read);
-        let mark = self.b.ins().select(first, look.me, reader);
-        (fine, mark, 8)
+        for (bits, expected) in [(who | mark::ATOMIC, 0), (phase | mark::ATOMIC | mark::TWO, mark::TWO)] {
+            let own = self.b.ins().band_imm_s(difference, bits as i64);
+            let known = self.b.ins().icmp_imm_u(IntCC::Equal, own, expected as i64);
+            self.leave_if(known, after);
+        }
     }
 }

@@ -264,7 +264,7 @@ impl Code {
             if launch.stop.load(Ordering::Relaxed) {
                 return Outcome::Stopped;
             }
-            let cells = watcher.as_ref().is_some_and(Watcher::needs_cells);
+            let cells = watcher.as_mut().is_some_and(Watcher::needs_cells);
             let compiled = match self.variant(self.is_whole(launch, context.group), cells) {
                 Ok(compiled) => compiled,
                 Err(feature) => {

@@ -148,10 +148,6 @@ impl<'a> Watcher<'a> {
     }
 
     pub(super) fn begin_group(&mut self, number: u64, context: &mut Context) {
-        if self.recorder.is_irregular() {
-            self.close();
-            self.recorder.defer_no_more();
-        }
         // Runs go on into the next workgroup only where it begins as this one did.
         if self.recorder.epoch() != 0 {
             self.close();
@@ -168,9 +164,22 @@ impl<'a> Watcher<'a> {
         context.first_invocation = [self.recorder.first_invocation(), 0, 0];
     }
 
-    /// Whether accesses of bound memory are looked at one by one from the next workgroup on.
-    pub(super) fn needs_cells(&self) -> bool {
-        self.recorder.is_irregular() || !self.recorder.is_deferred()
+    /// Whether the next workgroup looks at accesses of bound memory one by one. Once runs turn out not to be plain, all
+    /// that come after them do.
+    pub(super) fn needs_cells(&mut self) -> bool {
+        if !self.recorder.is_deferred() {
+            return true;
+        }
+        let mut needs = self.recorder.is_irregular();
+        if !needs && self.recorder.is_due() {
+            self.close();
+            needs = !self.recorder.is_plain();
+        }
+        if needs {
+            self.close();
+            self.recorder.defer_no_more();
+        }
+        needs
     }
 
     /// The recorder's number of a site.

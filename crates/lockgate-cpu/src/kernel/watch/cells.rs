@@ -20,7 +20,7 @@ pub(in super::super) struct View {
     pub(in super::super) cells: u64,
     /// The mark of the place.
     pub(in super::super) site: u64,
-    /// A write below is none: 1, or 0 where reads of what nobody has written must be told.
+    /// 0 where reads of what nobody has written must be told.
     pub(in super::super) nothing: u64,
 }
 
@@ -30,8 +30,8 @@ pub(in super::super) struct View {
 pub(in super::super) struct Phases {
     /// The running phase for bound memory and for the workgroup's own.
     pub(in super::super) now: [u64; 2],
-    /// The workgroup's first phase for its own memory.
-    pub(in super::super) ground: u64,
+    /// The workgroup's first phases.
+    pub(in super::super) ground: [u64; 2],
 }
 
 impl Recorder {
@@ -83,6 +83,9 @@ impl Recorder {
     /// What machine code has to know of a place that touches this address.
     pub(in super::super) fn view(&mut self, site: u16, space: Space, address: u64) -> View {
         let mut view = View { site: site.into(), ..View::default() };
+        if !address.is_multiple_of(4) {
+            return view;
+        }
         let Space::Slot(slot) = space else {
             view.cells = self.shared.cells_mut().origin(address).unwrap_or(0);
             return view;
@@ -109,7 +112,7 @@ impl Recorder {
     /// The phases of the workgroup that runs.
     pub(in super::super) fn phases(&mut self) -> Phases {
         let [bound, own] = [0, 1].map(|memory| self.phase(memory, self.grounds[memory], self.epochs[memory]));
-        let ground = mark::new(self.grounds[1], 0, 0);
+        let ground = self.grounds.map(|ground| mark::new(ground, 0, 0));
         Phases { now: [mark::new(bound, 0, 0), mark::new(own, 0, 0)], ground }
     }
 }

@@ -120,6 +120,8 @@ pub struct Recorder {
     grid: [u32; 3],
     /// Of workgroups that have begun.
     invocations_begun: u64,
+    /// So many when runs are looked at next.
+    due: u64,
     /// Barriers of the workgroup so far: for bound memory, and for its own.
     epochs: [u32; 2],
     /// The first phase of the workgroup, for both.
@@ -161,6 +163,7 @@ impl Recorder {
             workgroup_size,
             grid,
             invocations_begun: 0,
+            due: runs::DUE_FIRST,
             epochs: [0; 2],
             grounds: [1; 2],
             phases: [1; 2],
@@ -187,6 +190,11 @@ impl Recorder {
     /// Says for each slot whether nothing in the launch can write its bytes: no race is looked for there.
     pub fn with_quiet(self, quiet: Vec<bool>) -> Recorder {
         Recorder { quiet, ..self }
+    }
+
+    /// Machine code tells every access by a call. What is recorded is the same; for tests.
+    pub fn with_calls_only(self) -> Recorder {
+        Recorder { flat_left: 0, ..self }
     }
 
     /// Most invocations of a launch that can be told apart.

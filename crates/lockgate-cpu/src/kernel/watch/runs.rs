@@ -17,6 +17,8 @@ const WAITING_MAX: usize = 1 << 16;
 /// A launch with more runs than this, and fewer than so many invocations for each, is better recorded without them.
 const RUNS_FEW: usize = 32;
 const RUN_SHORT: usize = 8;
+/// Before so many invocations nobody asks whether runs are plain.
+pub(super) const DUE_FIRST: u64 = 512;
 
 /// One access of each of `count` invocations, the first at `start`, each of the others `stride` bytes behind.
 #[derive(Clone, Copy, Debug)]
@@ -98,8 +100,16 @@ impl Recorder {
     /// Whether accesses wait as runs of which so many begin that it would be better to look at each at once.
     pub(in super::super) fn is_irregular(&self) -> bool {
         let runs = self.runs.all.len();
-        self.deferred
-            && (self.runs.exact || runs > RUNS_FEW && runs * RUN_SHORT > self.invocations_begun as usize)
+        self.runs.exact || runs > RUNS_FEW && runs * RUN_SHORT > self.invocations_begun as usize
+    }
+
+    /// Whether it is time to ask whether runs are plain: each time that twice as many invocations have begun.
+    pub(in super::super) fn is_due(&mut self) -> bool {
+        let due = self.invocations_begun >= self.due;
+        if due {
+            self.due = self.invocations_begun * 2;
+        }
+        due
     }
 
     /// No more accesses wait; none of the workgroup that runs does.
@@ -170,7 +180,7 @@ impl Recorder {
     }
 
     /// Whether it is obvious that no runs race, and that none reads what nothing has written.
-    fn is_plain(&self) -> bool {
+    pub(in super::super) fn is_plain(&self) -> bool {
         let mut runs: Vec<&Run> = self.runs.all.iter().collect();
         runs.sort_unstable_by_key(|run| run.start);
         let (mut from, mut end) = (0, 0);
