@@ -5,7 +5,7 @@
 
 use std::mem::offset_of;
 
-use cranelift_codegen::ir::{Block, InstBuilder, Value, condcodes::IntCC, types};
+use cranelift_codegen::ir::{Block, InstBuilder, Type, Value, condcodes::IntCC, types};
 use lockgate_runtime::ObservedKind;
 
 use super::{
@@ -63,19 +63,32 @@ impl Emitter<'_, '_> {
         }
         self.b.ins().jump(next, NONE);
         self.start(known);
-        for (offset, _, _) in chunks.iter().flatten() {
-            let address = self.b.ins().iadd_imm_s(address, i64::from(place.offset + offset));
-            self.mark_word(bytes, address);
+        for chunk in chunks {
+            let words: Vec<u32> = chunk.iter().map(|(offset, _, _)| *offset).collect();
+            for quad in words.chunks(4) {
+                let address = self.b.ins().iadd_imm_s(address, i64::from(place.offset + quad[0]));
+                self.mark_words(bytes, address, quad.len());
+            }
         }
         self.b.ins().jump(next, NONE);
         self.start(next);
     }
 
-    fn mark_word(&mut self, bytes: Value, address: Value) {
+    /// Up to four words behind each other.
+    fn mark_words(&mut self, bytes: Value, address: Value, count: usize) {
         let piece = self.b.ins().ushr_imm_u(address, WORD_SHIFT);
         let at = self.b.ins().iadd(bytes, piece);
-        let one = self.b.ins().iconst(types::I8, 1);
-        self.b.ins().store(flags(), one, at, 0);
+        let parts: &[(Type, i32)] = match count {
+            1 => &[(types::I8, 0)],
+            2 => &[(types::I16, 0)],
+            3 => &[(types::I16, 0), (types::I8, 2)],
+            _ => &[(types::I32, 0)],
+        };
+        for (ty, offset) in parts {
+            let ones = 0x0101_0101 & ((1 << ty.bits()) - 1);
+            let ones = self.b.ins().iconst(*ty, ones);
+            self.b.ins().store(flags(), ones, at, *offset);
+        }
     }
 
     fn view(&mut self, open: Value, field: usize) -> Value {
@@ -108,7 +121,7 @@ impl Emitter<'_, '_> {
         let own = of.space == Space::Workgroup;
         if !own {
             let bytes = self.view(open, offset_of!(View, bytes));
-            self.mark_word(bytes, address);
+            self.mark_words(bytes, address, 1);
         }
         let offset = self.b.ins().ishl_imm_u(address, CELLS_SHIFT);
         let lane_mark = self.b.ins().uextend(types::I64, lane);

@@ -456,7 +456,10 @@ impl Lowering<'_> {
 
 /// Where the indices of a place lead, and the first of them that is out of range with what it had to be below.
 struct Led {
+    /// With indices out of range clamped, as the access itself has it.
     address: Value,
+    /// Not clamped, which is less to compute where all are known to be in range.
+    exact: Value,
     /// Whether all are in range; nothing if there are none.
     inside: Option<Value>,
     index: Value,
@@ -506,10 +509,10 @@ impl Emitter<'_, '_> {
                     self.tell_chunk(place, (site, lane), led.address, chunk, stores);
                 }
             }
-            Told::Bytes => self.mark_bytes(place, (site, lane), led.address, &chunks),
+            Told::Bytes => self.mark_bytes(place, (site, lane), led.exact, &chunks),
             Told::Cells => {
                 for word in chunks.iter().flatten() {
-                    self.look_at_cell(place, (site, lane), led.address, *word, stores);
+                    self.look_at_cell(place, (site, lane), led.exact, *word, stores);
                 }
             }
         }
@@ -520,6 +523,7 @@ impl Emitter<'_, '_> {
     /// Where the indices of a place lead.
     fn lead(&mut self, place: &Place) -> Led {
         let mut address = self.base(place.memory);
+        let mut exact = address;
         let zero = self.int(0);
         let (mut inside, mut index, mut count) = (None, zero, zero);
         for at in &place.indices {
@@ -527,12 +531,15 @@ impl Emitter<'_, '_> {
             let most = self.count(place.memory, at.bound);
             let (next, in_range) = self.advance(address, place.memory, at, value);
             address = next;
+            let wide = self.b.ins().uextend(types::I64, value);
+            let bytes = self.b.ins().imul_imm_s(wide, i64::from(at.stride));
+            exact = self.b.ins().iadd(exact, bytes);
             let Some(in_range) = in_range else { continue };
             index = self.b.ins().select(in_range, index, value);
             count = self.b.ins().select(in_range, count, most);
             inside = self.both(inside, Some(in_range));
         }
-        Led { address, inside, index, count }
+        Led { address, exact, inside, index, count }
     }
 
     /// Where an index is out of range, tells that and goes on at `after`.
