@@ -1,7 +1,7 @@
 //! How machine code looks at the cells of what an invocation touches, and calls only where they have to be told more.
 //!
-//! What is done here is what `watch::shadow` would do, for accesses that race with nothing and that no reader has to be
-//! remembered for beside the first: everything else calls it. Tested by `tests/observe.rs` against the interpreter's record.
+//! What is done here is what `watch::shadow` would do, for accesses that race with nothing where no atomic operations
+//! were: everything else calls it. Tested by `tests/observe.rs` against the interpreter's record.
 
 use std::mem::offset_of;
 
@@ -267,16 +267,46 @@ impl Emitter<'_, '_> {
         }
         self.start(known);
         self.leave_if_read(difference, after);
-        if !look.own {
-            let more = self.b.ins().band_imm_s(reader, (mark::OTHER | mark::ATOMIC) as i64);
-            let no_more = self.b.ins().icmp_imm_u(IntCC::Equal, more, 0);
-            self.only_if(no_more, look.call);
-            let earlier = self.is_earlier(reader);
-            self.leave_if(earlier, first);
-        }
-        self.b.ins().jump(look.call, NONE);
+        let join = self.b.create_block();
+        let atomic = self.b.ins().band_imm_s(reader, mark::ATOMIC as i64);
+        self.b.ins().brif(atomic, look.call, NONE, join, NONE);
+        self.b.set_cold_block(join);
+        self.start(join);
+        self.join_readers(look, reader, difference, after);
         self.start(first);
         self.leave_mark(look, READER, look.me);
+        self.b.ins().jump(after, NONE);
+    }
+
+    /// Somebody has read before: remembers what a later write may race with, as `watch::shadow` does, and goes to `after`.
+    fn join_readers(&mut self, look: &Look, reader: Value, difference: Value, after: Block) {
+        let readers = self.view(look.open, offset_of!(View, readers));
+        self.only_if(readers, look.call);
+        let readers = self.b.ins().iadd(readers, look.offset);
+        let phases = self.b.ins().ushr_imm_u(difference, i64::from(mark::PHASE_SHIFT));
+        if !look.own {
+            let [second, before] = [(); 2].map(|()| self.b.create_block());
+            self.b.ins().brif(phases, before, NONE, second, NONE);
+            self.start(before);
+            let ground = self.phase(offset_of!(Phases, ground), false);
+            let older = self.b.ins().icmp(IntCC::UnsignedLessThan, reader, ground);
+            let [other, earlier] = [(); 2].map(|()| self.b.create_block());
+            self.b.ins().brif(older, other, NONE, earlier, NONE);
+            self.start(other);
+            self.b.ins().store(flags(), reader, readers, 8);
+            let mark = self.b.ins().bor_imm_s(look.me, mark::OTHER as i64);
+            self.leave_mark(look, READER, mark);
+            self.b.ins().jump(after, NONE);
+            self.start(earlier);
+            let kept = self.b.ins().band_imm_s(reader, mark::OTHER as i64);
+            let mark = self.b.ins().bor(look.me, kept);
+            self.leave_mark(look, READER, mark);
+            self.b.ins().jump(after, NONE);
+            self.start(second);
+        }
+        self.b.ins().store(flags(), look.me, readers, 0);
+        let mark = self.b.ins().bor_imm_s(reader, mark::TWO as i64);
+        self.leave_mark(look, READER, mark);
         self.b.ins().jump(after, NONE);
     }
 

@@ -53,7 +53,7 @@ pub(super) struct Open {
 const CLOSED: Open = Open {
     key: 2,
     step: 0,
-    view: View { bytes: 0, cells: 0, site: 0, nothing: 0 },
+    view: View { bytes: 0, cells: 0, readers: 0, site: 0, nothing: 0 },
     start: u64::MAX,
     first_key: 2,
     stride: 0,
@@ -239,12 +239,16 @@ impl<'a> Watcher<'a> {
     /// Lets machine code look at what a place touches by itself, if it cannot yet.
     fn show(&mut self, number: u32, own: u16, address: u64) {
         let view = &mut self.open[number as usize].view;
-        if view.cells == 0 {
+        if view.cells == 0 || view.readers == 0 {
             let space = self.sites[number as usize].space;
             *view = self.recorder.view(own, space, address);
             if space == Space::Workgroup && view.cells != 0 {
                 // Machine code has addresses of this process.
-                view.cells = view.cells.wrapping_sub(self.shared / u64::from(PIECE) * CELL);
+                let offset = self.shared / u64::from(PIECE) * CELL;
+                view.cells = view.cells.wrapping_sub(offset);
+                if view.readers != 0 {
+                    view.readers = view.readers.wrapping_sub(offset);
+                }
             }
         }
     }

@@ -10,6 +10,9 @@ use super::{Recorder, Space, mark};
 /// Bytes of cells and places that one launch may have in flat pieces; the rest is looked at by calls.
 pub(super) const FLAT_MAX: u64 = 1 << 30;
 
+/// Of a word: its cell and its other readers.
+const CELL_SIZE: usize = 2 * size_of::<[u64; 2]>();
+
 /// Where machine code finds what belongs to a place. Its pieces are words.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -18,6 +21,8 @@ pub(in super::super) struct View {
     pub(in super::super) bytes: u64,
     /// Where the cell of address 0 would be; 0 if each access has to be told.
     pub(in super::super) cells: u64,
+    /// Where the other readers of address 0 would be; 0 if they have to be told, as nobody has been one yet.
+    pub(in super::super) readers: u64,
     /// The mark of the place.
     pub(in super::super) site: u64,
     /// 0 where reads of what nobody has written must be told.
@@ -60,13 +65,13 @@ impl Recorder {
             }
         }
         for range in self.flat.clone() {
-            if self.takes(size_of::<[u64; 2]>(), &range) {
-                self.bound.cells_mut().flatten(range);
+            if self.takes(CELL_SIZE, &range) {
+                self.bound.flatten(range);
             }
         }
         let shared = 0..u64::from(shared_bytes);
-        if shared_bytes > 0 && self.takes(size_of::<[u64; 2]>(), &shared) {
-            self.shared.cells_mut().flatten(shared);
+        if shared_bytes > 0 && self.takes(CELL_SIZE, &shared) {
+            self.shared.flatten(shared);
         }
     }
 
@@ -87,7 +92,7 @@ impl Recorder {
             return view;
         }
         let Space::Slot(slot) = space else {
-            view.cells = self.shared.cells_mut().origin(address).unwrap_or(0);
+            (view.cells, view.readers) = self.shared.origins(address);
             return view;
         };
         let range = self.flat.iter().find(|range| range.contains(&address)).cloned();
@@ -102,7 +107,7 @@ impl Recorder {
             _ => return view,
         };
         if !self.deferred && !self.is_still(slot) {
-            view.cells = self.bound.cells_mut().origin(address).unwrap_or(0);
+            (view.cells, view.readers) = self.bound.origins(address);
             let all = self.fresh.get(slot as usize).is_none_or(|fresh| fresh.is_empty());
             view.nothing = u64::from(all);
         }

@@ -9,6 +9,7 @@
 //! itself and call only where more is to be done (`jit/cells.rs`).
 
 use super::pages::Pages;
+use std::ops::Range;
 
 /// A mark: the phase, the invocation in its workgroup, flags, and the place. 0 is nobody.
 ///
@@ -156,9 +157,18 @@ impl Shadow {
         self.atomics.forget();
     }
 
-    /// The cells in a flat piece.
-    pub(super) fn cells_mut(&mut self) -> &mut Pages<[u64; 2]> {
-        &mut self.cells
+    /// Cells and readers of these addresses lie in one piece each from here on.
+    pub(super) fn flatten(&mut self, addresses: Range<u64>) {
+        self.cells.flatten(addresses.clone());
+        self.readers.flatten(addresses);
+    }
+
+    /// Where the cell and the other readers of address 0 would be, for machine code that touches this address; 0 where
+    /// that has to call. Most launches have no other readers, so that their memory is left to the first call.
+    pub(super) fn origins(&mut self, address: u64) -> (u64, u64) {
+        let cells = self.cells.origin(address).unwrap_or(0);
+        let readers = if self.readers.is_empty() { None } else { self.readers.origin(address) };
+        (cells, readers.unwrap_or(0))
     }
 
     /// A mark, if the workgroup that runs may know of it.
