@@ -9,8 +9,8 @@ use cranelift_codegen::ir::{Block, InstBuilder, Type, Value, condcodes::IntCC, t
 use lockgate_runtime::ObservedKind;
 
 use super::{
-    super::watch::{Phases, Space, View, mark},
-    code::{Emitter, NONE, context, flags},
+    super::watch::{Space, View, mark},
+    code::{Emitter, NONE, flags},
     ir::{Id, Place},
     told::{CELL, Open, PIECE},
 };
@@ -95,12 +95,6 @@ impl Emitter<'_, '_> {
         self.b.ins().load(types::I64, flags(), open, (offset_of!(Open, view) + field) as i32)
     }
 
-    fn phase(&mut self, field: usize, own: bool) -> Value {
-        let phases = self.field(context!(phases));
-        let field = field + usize::from(own) * size_of::<u64>();
-        self.b.ins().load(types::I64, flags(), phases, field as i32)
-    }
-
     /// Looks at the cell of a word, and leaves a mark there if that is all.
     pub(super) fn look_at_cell(
         &mut self,
@@ -126,10 +120,8 @@ impl Emitter<'_, '_> {
         let offset = self.b.ins().ishl_imm_u(address, CELLS_SHIFT);
         let lane_mark = self.b.ins().uextend(types::I64, lane);
         let lane_mark = self.b.ins().ishl_imm_u(lane_mark, i64::from(mark::LANE_SHIFT));
-        let now = self.phase(offset_of!(Phases, now), own);
-        let site_mark = self.view(open, offset_of!(View, site));
-        let me = self.b.ins().bor(lane_mark, now);
-        let me = self.b.ins().bor(me, site_mark);
+        let first = self.view(open, offset_of!(View, mark));
+        let me = self.b.ins().bor(first, lane_mark);
         let look = Look { own, open, cells, offset, me, call };
         if stores {
             let changes = self.changes(address, &[word]);
@@ -179,22 +171,23 @@ impl Emitter<'_, '_> {
         self.only_if(apart, otherwise);
     }
 
-    /// Whether a mark on bound memory is of an earlier phase of the workgroup that runs.
-    fn is_earlier(&mut self, mark: Value) -> Value {
-        let ground = self.phase(offset_of!(Phases, ground), false);
-        let now = self.phase(offset_of!(Phases, now), false);
-        let age = self.b.ins().isub(mark, ground);
-        let span = self.b.ins().isub(now, ground);
-        self.b.ins().icmp(IntCC::UnsignedLessThan, age, span)
-    }
-
-    /// Goes to `after` if somebody has left a mark on bound memory that nothing hangs on.
-    fn leave_if_ordered(&mut self, mark: Value, difference: Value, shift: i64, after: Block) {
+    /// Goes to `after` if the mark that somebody has left on bound memory is of this invocation, or of an earlier phase of
+    /// its workgroup.
+    fn leave_if_ordered(
+        &mut self,
+        look: &Look,
+        (mark, difference): (Value, Value),
+        shift: i64,
+        after: Block,
+    ) {
         let bits = self.b.ins().ushr_imm_u(difference, shift);
         let same = self.b.ins().icmp_imm_u(IntCC::Equal, bits, 0);
         self.leave_if(same, after);
-        let earlier = self.is_earlier(mark);
-        self.leave_if(earlier, after);
+        let phases = self.b.ins().ushr_imm_u(difference, i64::from(mark::PHASE_SHIFT));
+        self.only_if(phases, look.call);
+        let ground = self.view(look.open, offset_of!(View, ground));
+        let mate = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, mark, ground);
+        self.b.ins().brif(mate, after, NONE, look.call, NONE);
     }
 
     /// Leaves the mark of a store that races with nothing and goes to `after`.
@@ -207,8 +200,7 @@ impl Emitter<'_, '_> {
             let [somebody, ordered] = [(); 2].map(|()| self.b.create_block());
             self.b.ins().brif(write, somebody, NONE, ordered, NONE);
             self.start(somebody);
-            self.leave_if_ordered(write, difference, lane_shift, ordered);
-            self.b.ins().jump(look.call, NONE);
+            self.leave_if_ordered(look, (write, difference), lane_shift, ordered);
             self.start(ordered);
         }
         let (reader, difference) = self.mark_at(look, READER);
@@ -222,8 +214,7 @@ impl Emitter<'_, '_> {
             let more = self.b.ins().band_imm_s(reader, (mark::OTHER | mark::ATOMIC) as i64);
             let no_more = self.b.ins().icmp_imm_u(IntCC::Equal, more, 0);
             self.only_if(no_more, look.call);
-            self.leave_if_ordered(reader, difference, FLAGS_SHIFT, ordered);
-            self.b.ins().jump(look.call, NONE);
+            self.leave_if_ordered(look, (reader, difference), FLAGS_SHIFT, ordered);
             self.start(ordered);
         }
         let mut mark = look.me;
@@ -243,15 +234,14 @@ impl Emitter<'_, '_> {
         if look.own {
             self.only_if_apart(difference, (lane_shift, PHASES_DIFFER), look.call);
             // What nobody has written in this workgroup is told.
-            let ground = self.phase(offset_of!(Phases, ground), true);
+            let ground = self.view(look.open, offset_of!(View, ground));
             let written = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, write, ground);
             self.only_if(written, look.call);
         } else {
             let [somebody, nobody, ordered] = [(); 3].map(|()| self.b.create_block());
             self.b.ins().brif(write, somebody, NONE, nobody, NONE);
             self.start(somebody);
-            self.leave_if_ordered(write, difference, lane_shift, ordered);
-            self.b.ins().jump(look.call, NONE);
+            self.leave_if_ordered(look, (write, difference), lane_shift, ordered);
             self.start(nobody);
             let nothing = self.view(look.open, offset_of!(View, nothing));
             self.b.ins().brif(nothing, ordered, NONE, look.call, NONE);
@@ -288,7 +278,7 @@ impl Emitter<'_, '_> {
             let [second, before] = [(); 2].map(|()| self.b.create_block());
             self.b.ins().brif(phases, before, NONE, second, NONE);
             self.start(before);
-            let ground = self.phase(offset_of!(Phases, ground), false);
+            let ground = self.view(look.open, offset_of!(View, ground));
             let older = self.b.ins().icmp(IntCC::UnsignedLessThan, reader, ground);
             let [other, earlier] = [(); 2].map(|()| self.b.create_block());
             self.b.ins().brif(older, other, NONE, earlier, NONE);

@@ -33,8 +33,6 @@ pub(super) struct Context {
     pub(super) watcher: *mut u8,
     /// Its [`Open`](super::told::Open), one for each place.
     pub(super) open: *mut u8,
-    /// Its [`Phases`](super::super::watch::Phases).
-    pub(super) phases: *const u8,
     pub(super) group: [u32; 3],
     pub(super) grid: [u32; 3],
     pub(super) threads: [u32; 3],
@@ -307,7 +305,6 @@ fn load_fields(b: &mut FunctionBuilder<'_>, context: Value) -> Vec<(i32, Value)>
         context!(stop),
         context!(watcher),
         context!(open),
-        context!(phases),
     ];
     let triples = [context!(group), context!(grid), context!(threads), context!(first_invocation)];
     let words = triples.iter().flat_map(|first| (0..3).map(move |axis| first + 4 * axis));

@@ -298,7 +298,6 @@ impl Code {
             stop: launch.stop.as_ptr().cast(),
             watcher: std::ptr::null_mut(),
             open: std::ptr::null_mut(),
-            phases: std::ptr::null(),
             first_invocation: [0; 3],
             group: [0; 3],
             grid: launch.grid,

@@ -16,7 +16,7 @@ use super::{
     super::{
         binding::{Binding, Launch, TextureBinding},
         memory, sample,
-        watch::{At, Phases, Recorder, Run, Space, View},
+        watch::{At, Recorder, Run, Space, View},
     },
     code::{Context, Emitter, NONE, context, flags},
     helpers::{ImageCall, ImageCalls, field, sample_point},
@@ -53,7 +53,7 @@ pub(super) struct Open {
 const CLOSED: Open = Open {
     key: 2,
     step: 0,
-    view: View { bytes: 0, cells: 0, readers: 0, site: 0, nothing: 0 },
+    view: View { bytes: 0, cells: 0, readers: 0, mark: 0, ground: 0, nothing: 0 },
     start: u64::MAX,
     first_key: 2,
     stride: 0,
@@ -122,8 +122,8 @@ pub(super) struct Watcher<'a> {
     numbers: Vec<Option<u16>>,
     open: Vec<Open>,
     shared: u64,
-    /// On the heap, where machine code keeps finding them.
-    phases: Box<Phases>,
+    /// The recorder's phases of bound memory and of the workgroup's own.
+    phases: [(u64, u64); 2],
 }
 
 /// Bytes that are compared at once to see whether a store changes them.
@@ -143,7 +143,7 @@ impl<'a> Watcher<'a> {
         });
         recorder.begin_part(buffers, program.shared_bytes);
         let (sites, count) = (&program.sites, program.sites.len());
-        let phases = Box::default();
+        let phases = [(0, 0); 2];
         Watcher { recorder, sites, numbers: vec![None; count], open: vec![CLOSED; count], shared: 0, phases }
     }
 
@@ -158,10 +158,17 @@ impl<'a> Watcher<'a> {
             shared.filter(|(site, _)| site.space == Space::Workgroup).for_each(|(_, open)| *open = CLOSED);
         }
         self.recorder.begin_group(number);
-        *self.phases = self.recorder.phases();
+        self.enter_phase();
         context.open = self.open.as_mut_ptr().cast();
-        context.phases = (&raw const *self.phases).cast();
         context.first_invocation = [self.recorder.first_invocation(), 0, 0];
+    }
+
+    /// Tells all places which phase runs.
+    fn enter_phase(&mut self) {
+        self.phases = self.recorder.phases();
+        for (site, open) in self.sites.iter().zip(&mut self.open) {
+            open.view.enter(self.phases[usize::from(site.space == Space::Workgroup)]);
+        }
     }
 
     /// Whether the next workgroup looks at accesses of bound memory one by one. Once runs turn out not to be plain, all
@@ -242,6 +249,7 @@ impl<'a> Watcher<'a> {
         if view.cells == 0 || view.readers == 0 {
             let space = self.sites[number as usize].space;
             *view = self.recorder.view(own, space, address);
+            view.enter(self.phases[usize::from(space == Space::Workgroup)]);
             if space == Space::Workgroup && view.cells != 0 {
                 // Machine code has addresses of this process.
                 let offset = self.shared / u64::from(PIECE) * CELL;
@@ -312,7 +320,7 @@ impl<'a> Watcher<'a> {
             self.close();
         }
         self.recorder.barrier(flags);
-        *self.phases = self.recorder.phases();
+        self.enter_phase();
     }
 }
 

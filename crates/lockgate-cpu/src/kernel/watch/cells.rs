@@ -23,20 +23,12 @@ pub(in super::super) struct View {
     pub(in super::super) cells: u64,
     /// Where the other readers of address 0 would be; 0 if they have to be told, as nobody has been one yet.
     pub(in super::super) readers: u64,
-    /// The mark of the place.
-    pub(in super::super) site: u64,
+    /// The mark of the workgroup's first invocation at the place.
+    pub(in super::super) mark: u64,
+    /// The first mark of the workgroup.
+    pub(in super::super) ground: u64,
     /// 0 where reads of what nobody has written must be told.
     pub(in super::super) nothing: u64,
-}
-
-/// The phases of the workgroup that runs, as marks.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-pub(in super::super) struct Phases {
-    /// The running phase for bound memory and for the workgroup's own.
-    pub(in super::super) now: [u64; 2],
-    /// The workgroup's first phases.
-    pub(in super::super) ground: [u64; 2],
 }
 
 impl Recorder {
@@ -87,7 +79,7 @@ impl Recorder {
 
     /// What machine code has to know of a place that touches this address.
     pub(in super::super) fn view(&mut self, site: u16, space: Space, address: u64) -> View {
-        let mut view = View { site: site.into(), ..View::default() };
+        let mut view = View { mark: site.into(), ..View::default() };
         if !address.is_multiple_of(4) {
             return view;
         }
@@ -114,10 +106,20 @@ impl Recorder {
         view
     }
 
-    /// The phases of the workgroup that runs.
-    pub(in super::super) fn phases(&mut self) -> Phases {
-        let [bound, own] = [0, 1].map(|memory| self.phase(memory, self.grounds[memory], self.epochs[memory]));
-        let ground = self.grounds.map(|ground| mark::new(ground, 0, 0));
-        Phases { now: [mark::new(bound, 0, 0), mark::new(own, 0, 0)], ground }
+    /// For bound memory and for the workgroup's own: the phase that runs, and the workgroup's first one, as marks.
+    pub(in super::super) fn phases(&mut self) -> [(u64, u64); 2] {
+        [0, 1].map(|memory| {
+            let ground = self.grounds[memory];
+            let now = self.phase(memory, ground, self.epochs[memory]);
+            (mark::new(now, 0, 0), mark::new(ground, 0, 0))
+        })
+    }
+}
+
+impl View {
+    /// The phase that runs is another one.
+    pub(in super::super) fn enter(&mut self, (now, ground): (u64, u64)) {
+        self.mark = now | u64::from(mark::site(self.mark));
+        self.ground = ground;
     }
 }

@@ -10,7 +10,7 @@ mod pages;
 mod runs;
 mod shadow;
 
-pub(super) use cells::{Phases, View};
+pub(super) use cells::View;
 use pages::Pages;
 pub(super) use runs::Run;
 use runs::Runs;
