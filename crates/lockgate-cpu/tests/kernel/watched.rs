@@ -126,6 +126,17 @@ fn record(source: &str, engine: Engine, by_calls: bool) -> (String, Vec<String>,
     })
 }
 
+/// Whether all that is recorded is the same, and there are races.
+fn check(body: &str) -> bool {
+    let source = format!("{HEAD}{body}\ndata[id.x + 256] = sum; }}");
+    let inline = record(&source, Engine::Jit, false);
+    let calls = record(&source, Engine::Jit, true);
+    assert_eq!(inline, calls, "{source}");
+    let interpreted = record(&source, Engine::Interpreter, false);
+    assert_eq!((&inline.1, inline.2), (&interpreted.1, interpreted.2), "{source}");
+    inline.2
+}
+
 #[test]
 fn cells_in_machine_code_record_what_calls_do() {
     let mut counts = [0; 2];
@@ -134,19 +145,38 @@ fn cells_in_machine_code_record_what_calls_do() {
         // Own elements alone, with or without a few others.
         let strange = [0, 12, 4, 2][seed as usize % 4];
         let count = 3 + numbers.next() % 10;
-        let body: Vec<String> = (0..count)
-            .map(|_| {
-                let own = strange == 0 || numbers.next() % strange != 0;
-                statement(&mut numbers, own)
-            })
-            .collect();
-        let source = format!("{HEAD}{}\ndata[id.x + 256] = sum; }}", body.join("\n"));
-        let inline = record(&source, Engine::Jit, false);
-        let calls = record(&source, Engine::Jit, true);
-        assert_eq!(inline, calls, "{source}");
-        let interpreted = record(&source, Engine::Interpreter, false);
-        assert_eq!((&inline.1, inline.2), (&interpreted.1, interpreted.2), "{source}");
-        counts[usize::from(inline.2)] += 1;
+        let mut body = String::new();
+        for _ in 0..count {
+            let own = strange == 0 || numbers.next() % strange != 0;
+            body += &statement(&mut numbers, own);
+            body += "\n";
+        }
+        counts[usize::from(check(&body))] += 1;
     }
     assert!(counts.iter().all(|count| *count > 30), "{counts:?}");
+}
+
+#[test]
+fn a_second_reader_is_known_to_the_first() {
+    // The barrier lets all read before the first one writes, and orders nothing in this memory.
+    let bound = |read: &str, write: &str| {
+        let scattered = "data[128 + (id.x * 37) % 128] = 1;";
+        format!(
+            "{scattered} if {read} {{ sum += data[lane / 16 + 3]; }} workgroupBarrier(); if {write} {{ data[3] = 9; }}"
+        )
+    };
+    let own = |read: &str, write: &str| {
+        format!(
+            "tile[lane] = 1; workgroupBarrier(); if {read} {{ sum += tile[3]; }} storageBarrier(); if {write} {{ tile[3] = 9; }}"
+        )
+    };
+    assert!(check(&own("lane > 4", "lane == 5")));
+    assert!(check(&own("lane > 4 && lane < 7", "lane == 5")));
+    assert!(check(&own("lane > 4 && lane < 7", "lane == 6")));
+    assert!(check(&own("lane == 5 || lane == 6 + id.x / 16", "id.x == 69")));
+    assert!(!check(&own("lane == 5", "lane == 5")));
+    assert!(check(&bound("id.x > 36", "id.x == 37")));
+    assert!(check(&bound("id.x > 36 && id.x < 39", "id.x == 37")));
+    assert!(check(&bound("id.x == 1 || id.x == 37", "id.x == 37")));
+    assert!(!check(&bound("id.x == 37", "id.x == 37")));
 }
