@@ -200,6 +200,9 @@ impl Recorder {
     /// Most invocations of a launch that can be told apart.
     pub const INVOCATIONS_MAX: u64 = u32::MAX as u64 - 1;
 
+    /// Most invocations of a workgroup that can be told apart.
+    pub const WORKGROUP_MAX: u64 = mark::NO_LANE as u64;
+
     /// The places, by number.
     pub fn sites(&self) -> &[Site] {
         &self.sites
