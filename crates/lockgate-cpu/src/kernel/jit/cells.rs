@@ -1,7 +1,7 @@
 //! How machine code looks at the cells of what an invocation touches, and calls only where they have to be told more.
 //!
 //! What is done here is what `watch::shadow` would do, for accesses that race with nothing where no atomic operations
-//! were: everything else calls it. Tested by `tests/observe.rs` against the interpreter's record.
+//! were: everything else calls it. Tested by `tests/kernel/watched.rs` against calls for every access.
 
 use std::mem::offset_of;
 

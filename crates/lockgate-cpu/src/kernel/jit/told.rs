@@ -2,7 +2,7 @@
 //!
 //! Code for [`Lanes::Watched`](super::Lanes) runs one invocation at a time and calls [`barrier`] once for the workgroup. Each
 //! place of the source has an [`Open`] with what it does right now; as long as it goes on with that, machine code only
-//! moves the end, and otherwise calls [`touched`]. Texels are told by the calls that fetch them. Tested by
+//! moves the end, and otherwise calls [`touched`]. Where it has no such order, code looks at cells (`cells.rs`). Texels are told by the calls that fetch them. Tested by
 //! `tests/observe.rs` against the interpreter's record.
 
 use cranelift_codegen::ir::{

@@ -1,7 +1,7 @@
 //! What machine code has to know to look at cells, and at the bytes of a place, by itself.
 //!
 //! Both lie in flat pieces for all buffers that are bound, and for the memory of workgroups. Deliberately absent: the
-//! code, which is `jit/cells.rs`. Tested by `tests/observe.rs`.
+//! code, which is `jit/cells.rs`. Tested by `tests/kernel/watched.rs`.
 
 use std::ops::Range;
 
