@@ -91,7 +91,7 @@ fn record(source: &str, engine: Engine, by_calls: bool) -> (String, Vec<String>,
         let (grid, stop) = ([GROUPS, 1, 1], AtomicBool::new(false));
         let launch = Launch { grid, threads: None, bindings: &bindings, immediates: &[], stop: &stop };
         // Of some bytes is known that nobody has written them.
-        let (start, fresh) = (start as u64, if source.len() % 2 == 0 { 4 * 70 } else { 0 });
+        let (start, fresh) = (start as u64, if source.len().is_multiple_of(2) { 4 * 70 } else { 0 });
         let fresh = vec![(start..start + fresh).into(); 4];
         let mut recorder = Recorder::new(grid, [LANES as u32, 1, 1], fresh, 4);
         if by_calls {
@@ -147,7 +147,7 @@ fn cells_in_machine_code_record_what_calls_do() {
         let count = 3 + numbers.next() % 10;
         let mut body = String::new();
         for _ in 0..count {
-            let own = strange == 0 || numbers.next() % strange != 0;
+            let own = strange == 0 || !numbers.next().is_multiple_of(strange);
             body += &statement(&mut numbers, own);
             body += "\n";
         }
