@@ -52,6 +52,21 @@ const HALVES: &str = "
         if lane == 0u { y[id.x / 64u] = tile[0]; }
     }";
 
+/// Workgroup memory that many invocations read.
+const TILES: &str = "
+    var<workgroup> a: array<f32, 64>;
+    var<workgroup> b: array<f32, 64>;
+    @group(0) @binding(0) var<storage, read> x: array<f32>;
+    @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+        a[lane] = x[id.x];
+        b[lane] = x[id.x ^ 7u];
+        workgroupBarrier();
+        var sum = 0.0;
+        for (var k = 0u; k < 8u; k++) { sum += a[lane / 8u * 8u + k] * b[k * 8u + lane % 8u]; }
+        y[id.x] = sum;
+    }";
+
 fn compile(source: &str, engine: Engine, lanes: Lanes) -> Option<Kernel> {
     let module = naga::front::wgsl::parse_str(source).ok()?;
     let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module).ok()?;
@@ -82,9 +97,14 @@ fn best<const N: usize>(rounds: usize, mut runs: [&mut dyn FnMut(); N]) -> [f64;
 
 fn main() -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    for (name, source, scalars) in
-        [("saxpy", SAXPY, 1), ("blur", BLUR, 4), ("scatter", SCATTER, 1), ("halves", HALVES, 1)]
-    {
+    let kernels = [
+        ("saxpy", SAXPY, 1),
+        ("blur", BLUR, 4),
+        ("scatter", SCATTER, 1),
+        ("halves", HALVES, 1),
+        ("tiles", TILES, 1),
+    ];
+    for (name, source, scalars) in kernels {
         let mut buffers = [(); 2].map(|()| vec![0u32; (GROUPS * 64 * scalars) as usize]);
         let bindings: Vec<Binding> = buffers
             .iter_mut()

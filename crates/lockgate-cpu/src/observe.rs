@@ -415,6 +415,13 @@ pub(crate) fn recorder(
         let message = format!("{invocations} invocations cannot be observed, at most {most} can");
         return Err(Error::new(ErrorKind::Execution, message));
     }
+    let group = size.iter().map(|side| u128::from(*side)).product::<u128>();
+    if group > u128::from(Recorder::WORKGROUP_MAX) {
+        let most = Recorder::WORKGROUP_MAX;
+        let message =
+            format!("a workgroup of {group} invocations cannot be observed, one of at most {most} can");
+        return Err(Error::new(ErrorKind::Execution, message));
+    }
     let mut granule = kernel.smallest_scalar();
     let mut fresh = vec![ByteSet::new(); list.len()];
     // Elements of arrays are told apart as bindings of their own.

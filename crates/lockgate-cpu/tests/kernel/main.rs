@@ -17,4 +17,5 @@ mod subgroups;
 mod texels;
 mod textures;
 mod transforms;
+mod watched;
 mod waves;

@@ -176,6 +176,8 @@ pub(super) struct Emitter<'a, 'f> {
     pub(super) budget: usize,
     /// The bits of half floats that a store writes, for all lanes.
     pub(super) halves: Vec<(Id, Value)>,
+    /// Whether each access that is told looks at its cell, instead of going on with a run.
+    pub(super) cells: bool,
     pub(super) partial: bool,
     pub(super) wave: Wave,
     /// The part of a region that is emitted now.
@@ -221,6 +223,8 @@ pub(super) struct Variant<'a> {
     pub(super) globals: &'a Globals,
     /// Leave out invocations beyond `Context::threads`.
     pub(super) partial: bool,
+    /// See [`Emitter`].
+    pub(super) cells: bool,
 }
 
 pub(super) fn scalar_type(num: Num) -> Type {
@@ -284,6 +288,7 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
         image_calls: None,
         budget: 300,
         halves: Vec::new(),
+        cells: variant.cells,
         partial: variant.partial,
         wave: Wave::default(),
         within: None,

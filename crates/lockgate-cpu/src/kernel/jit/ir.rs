@@ -244,9 +244,12 @@ pub(super) struct Site {
 pub(super) enum Told {
     /// By a call each time.
     Call,
-    /// By itself, as long as it touches bytes that it has touched or the next ones: for what is only read.
+    /// By itself, as nothing but the bytes matters: for what is only read.
     Bytes,
-    /// By itself, as long as each invocation goes on with what the one before it did.
+    /// By itself, as long as the cells of `watch` say that nothing is to be found.
+    Cells,
+    /// By itself, as long as each invocation goes on with what the one before it did. In a launch where they do not, as
+    /// `Cells`.
     Run,
 }
 

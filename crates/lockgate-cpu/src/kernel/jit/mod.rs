@@ -12,6 +12,7 @@
 mod access;
 mod again;
 mod atomic;
+mod cells;
 mod code;
 mod counted;
 mod dynamic;
@@ -71,6 +72,8 @@ pub(super) struct Code {
     globals: Globals,
     main: Compiled,
     edge: OnceLock<Result<Compiled, &'static str>>,
+    /// Both again, for launches in whose accesses is no order.
+    cells: [OnceLock<Result<Compiled, &'static str>>; 2],
 }
 
 type Entry = unsafe extern "C" fn(*const Context) -> u32;
@@ -112,8 +115,8 @@ pub(super) fn compile(
         return Err("subgroups whose accesses are told");
     }
     let wide = program.subgroups || lanes == Lanes::Four && fits_four_lanes(&program);
-    let main = compile_variant(&program, globals, if wide { 4 } else { 1 }, false)?;
-    Ok(Code { program, globals: globals.clone(), main, edge: OnceLock::new() })
+    let main = compile_variant(&program, globals, if wide { 4 } else { 1 }, (false, false))?;
+    Ok(Code { program, globals: globals.clone(), main, edge: OnceLock::new(), cells: Default::default() })
 }
 
 /// Whether neighbours in x fill whole quads.
@@ -125,7 +128,7 @@ fn compile_variant(
     program: &Program,
     globals: &Globals,
     lanes: u32,
-    partial: bool,
+    (partial, cells): (bool, bool),
 ) -> Result<Compiled, &'static str> {
     let shapes = shape::find(program, lanes);
     // The runtime has refused those that are wrong; it knows of more values that they are the same for all.
@@ -147,6 +150,7 @@ fn compile_variant(
         lanes,
         globals,
         partial,
+        cells,
     };
     let weight = counted::weight(program, &shapes);
     let weight = weight.and_then(|weight| weight.checked_mul(program.invocations().into()));
@@ -221,9 +225,22 @@ impl Code {
     fn edge(&self) -> Result<&Compiled, &'static str> {
         let compiled = self.edge.get_or_init(|| {
             let lanes = if self.program.subgroups { 4 } else { 1 };
-            compile_variant(&self.program, &self.globals, lanes, true)
+            compile_variant(&self.program, &self.globals, lanes, (true, false))
         });
         compiled.as_ref().map_err(|feature| *feature)
+    }
+
+    /// The code for a workgroup; `cells`: each access looks at its cell.
+    fn variant(&self, whole: bool, cells: bool) -> Result<&Compiled, &'static str> {
+        match (whole, cells) {
+            (true, false) => Ok(&self.main),
+            (false, false) => self.edge(),
+            (whole, true) => {
+                let compile = || compile_variant(&self.program, &self.globals, 1, (!whole, true));
+                let compiled = self.cells[usize::from(whole)].get_or_init(compile);
+                compiled.as_ref().map_err(|feature| *feature)
+            }
+        }
     }
 
     /// Runs workgroups one after the other.
@@ -243,7 +260,7 @@ impl Code {
         if recorder.is_some() != self.program.observed {
             return Outcome::Failed("code that tells what it does and a recorder belong together".into());
         }
-        let mut watcher = recorder.map(|recorder| Watcher::new(recorder, &self.program));
+        let mut watcher = recorder.map(|recorder| Watcher::new(recorder, &self.program, launch));
         workspace.begin(&self.program, &self.globals, launch);
         let mut context = self.context(launch, workspace);
         context.group = group_at(launch.grid, groups.start);
@@ -251,13 +268,13 @@ impl Code {
             if launch.stop.load(Ordering::Relaxed) {
                 return Outcome::Stopped;
             }
-            let compiled =
-                match if self.is_whole(launch, context.group) { Ok(&self.main) } else { self.edge() } {
-                    Ok(compiled) => compiled,
-                    Err(feature) => {
-                        return Outcome::Failed(format!("{feature} is not supported in part of a workgroup"));
-                    }
-                };
+            let cells = watcher.as_mut().is_some_and(Watcher::needs_cells);
+            let compiled = match self.variant(self.is_whole(launch, context.group), cells) {
+                Ok(compiled) => compiled,
+                Err(feature) => {
+                    return Outcome::Failed(format!("{feature} is not supported in part of a workgroup"));
+                }
+            };
             context.shared = workspace.zeroed_shared(self.program.shared_bytes);
             context.scratch = workspace.scratch(compiled.scratch_bytes);
             if let Some(watcher) = &mut watcher {

@@ -424,12 +424,15 @@ fn limit(
     slots: &[Option<u32>],
 ) -> Option<(Id, bool)> {
     let (Stmt::If { condition, reject, .. }, before) = region.body.split_last()? else { return None };
-    let pure = |stmt: &Stmt| matches!(stmt, Stmt::Let(..) | Stmt::Load { .. });
+    let pure = |stmt: &Stmt| match stmt {
+        Stmt::Let(..) => true,
+        // What is told has to be told by all.
+        Stmt::Load { place, .. } => place.site.is_none(),
+        _ => false,
+    };
     let kept = |id: &Id| slots[id.at()].is_some();
     let leaves = |stmt: &Stmt| stmt.any(&mut |stmt| stmt.defines().iter().any(kept));
-    // What is told has to be told by all.
-    if planner.program.observed
-        || !reject.is_empty()
+    if !reject.is_empty()
         || !region.put.is_empty()
         || !before.iter().all(pure)
         || region.body.iter().any(leaves)

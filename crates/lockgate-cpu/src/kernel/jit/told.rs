@@ -2,7 +2,7 @@
 //!
 //! Code for [`Lanes::Watched`](super::Lanes) runs one invocation at a time and calls [`barrier`] once for the workgroup. Each
 //! place of the source has an [`Open`] with what it does right now; as long as it goes on with that, machine code only
-//! moves the end, and otherwise calls [`touched`]. Texels are told by the calls that fetch them. Tested by
+//! moves the end, and otherwise calls [`touched`]. Where it has no such order, code looks at cells (`cells.rs`). Texels are told by the calls that fetch them. Tested by
 //! `tests/observe.rs` against the interpreter's record.
 
 use cranelift_codegen::ir::{
@@ -14,9 +14,9 @@ use naga::{AddressSpace, Span};
 
 use super::{
     super::{
-        binding::{Binding, TextureBinding},
+        binding::{Binding, Launch, TextureBinding},
         memory, sample,
-        watch::{At, Recorder, Run, Space},
+        watch::{At, Recorder, Run, Space, View},
     },
     code::{Context, Emitter, NONE, context, flags},
     helpers::{ImageCall, ImageCalls, field, sample_point},
@@ -27,18 +27,17 @@ use super::{
 
 /// What a place does right now, for machine code to go on with.
 ///
-/// Where only bytes matter, machine code knows `start` and `reach`. In a run it knows the `key` of the next access and
-/// how far apart keys are: a key is an address and an invocation in one number, so that one comparison is enough.
+/// In a run, machine code knows the `key` of the next access and how far apart keys are: a key is an address and an
+/// invocation in one number, so that one comparison is enough. Otherwise it looks at what `view` says itself.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Open {
     /// The key of the next access.
     key: u64,
     step: u64,
+    pub(super) view: View,
     /// The address of the first access.
     start: u64,
-    /// The furthest access, from `start`.
-    reach: u64,
     /// The key of the first access.
     first_key: u64,
     stride: u64,
@@ -54,8 +53,8 @@ pub(super) struct Open {
 const CLOSED: Open = Open {
     key: 2,
     step: 0,
+    view: View { bytes: 0, cells: 0, readers: 0, mark: 0, ground: 0, nothing: 0 },
     start: u64::MAX,
-    reach: 0,
     first_key: 2,
     stride: 0,
     changed: false,
@@ -102,8 +101,8 @@ impl Open {
         Open {
             key,
             step,
+            view: View::default(),
             start: address,
-            reach: 0,
             first_key,
             stride,
             changed,
@@ -123,29 +122,71 @@ pub(super) struct Watcher<'a> {
     numbers: Vec<Option<u16>>,
     open: Vec<Open>,
     shared: u64,
+    /// The recorder's phases of bound memory and of the workgroup's own.
+    phases: [(u64, u64); 2],
 }
 
 /// Bytes that are compared at once to see whether a store changes them.
-const PIECE: u32 = 4;
+pub(super) const PIECE: u32 = 4;
+
+/// Bytes of a cell.
+pub(super) const CELL: u64 = size_of::<[u64; 2]>() as u64;
 
 /// Set in the number of a site whose access is not what its [`Open`] stands for.
 const ASIDE: u32 = 1 << 31;
 
 impl<'a> Watcher<'a> {
-    pub(super) fn new(recorder: &'a mut Recorder, program: &'a Program) -> Self {
-        recorder.defer();
+    pub(super) fn new(recorder: &'a mut Recorder, program: &'a Program, launch: &Launch<'_>) -> Self {
+        let buffers = launch.bindings.iter().filter_map(|binding| match binding {
+            Binding::Buffer(buffer) => Some(buffer.ptr as u64..buffer.ptr as u64 + buffer.len),
+            _ => None,
+        });
+        recorder.begin_part(buffers, program.shared_bytes);
         let (sites, count) = (&program.sites, program.sites.len());
-        Watcher { recorder, sites, numbers: vec![None; count], open: vec![CLOSED; count], shared: 0 }
+        let phases = [(0, 0); 2];
+        Watcher { recorder, sites, numbers: vec![None; count], open: vec![CLOSED; count], shared: 0, phases }
     }
 
     pub(super) fn begin_group(&mut self, number: u64, context: &mut Context) {
         // Runs go on into the next workgroup only where it begins as this one did.
-        let bound = self.recorder.epoch(Space::Slot(0)) != 0;
-        self.close(|space| bound || space == Space::Workgroup);
-        self.shared = context.shared as u64;
+        if self.recorder.epoch() != 0 {
+            self.close();
+        }
+        if self.shared != context.shared as u64 {
+            self.shared = context.shared as u64;
+            let shared = self.sites.iter().zip(&mut self.open);
+            shared.filter(|(site, _)| site.space == Space::Workgroup).for_each(|(_, open)| *open = CLOSED);
+        }
         self.recorder.begin_group(number);
+        self.enter_phase();
         context.open = self.open.as_mut_ptr().cast();
         context.first_invocation = [self.recorder.first_invocation(), 0, 0];
+    }
+
+    /// Tells all places which phase runs.
+    fn enter_phase(&mut self) {
+        self.phases = self.recorder.phases();
+        for (site, open) in self.sites.iter().zip(&mut self.open) {
+            open.view.enter(self.phases[usize::from(site.space == Space::Workgroup)]);
+        }
+    }
+
+    /// Whether the next workgroup looks at accesses of bound memory one by one. Once runs turn out not to be plain, all
+    /// that come after them do.
+    pub(super) fn needs_cells(&mut self) -> bool {
+        if !self.recorder.is_deferred() {
+            return true;
+        }
+        let mut needs = self.recorder.is_irregular();
+        if !needs && self.recorder.is_due() {
+            self.close();
+            needs = !self.recorder.is_plain();
+        }
+        if needs {
+            self.close();
+            self.recorder.defer_no_more();
+        }
+        needs
     }
 
     /// The recorder's number of a site.
@@ -166,15 +207,16 @@ impl<'a> Watcher<'a> {
         let Some(site) = self.sites.get(number as usize) else { return };
         let Site { kind, space, told, .. } = *site;
         let told = if aside { Told::Call } else { told };
+        let runs = told == Told::Run && self.recorder.is_deferred();
         let own = self.number(number, lane);
         let start = if space == Space::Workgroup { self.shared } else { 0 };
         let first = address as u64 - start;
         let still = matches!(space, Space::Slot(slot) if self.recorder.is_still(slot));
-        if told == Told::Bytes && still {
-            self.close_bytes(number);
-            self.open[number as usize] = Open { start: first, bytes, ..CLOSED };
-        } else if kind != ObservedKind::Write {
-            if told == Told::Run {
+        if told == Told::Cells || told == Told::Run && !runs || told == Told::Bytes && still {
+            self.show(number, own, first);
+        }
+        if kind != ObservedKind::Write {
+            if runs {
                 return self.go_on(number, lane, address, (bytes, false));
             }
             let looks = kind == ObservedKind::Atomic && image.is_null();
@@ -190,7 +232,7 @@ impl<'a> Watcher<'a> {
                 old != new
             };
             let changed = pieces.clone().filter(|offset| changes(*offset)).count();
-            if told == Told::Run && (changed == 0 || changed == pieces.len()) {
+            if runs && (changed == 0 || changed == pieces.len()) {
                 return self.go_on(number, lane, address, (bytes, changed != 0));
             }
             for offset in pieces {
@@ -199,6 +241,24 @@ impl<'a> Watcher<'a> {
             }
         }
         self.relieve();
+    }
+
+    /// Lets machine code look at what a place touches by itself, if it cannot yet.
+    fn show(&mut self, number: u32, own: u16, address: u64) {
+        let view = &mut self.open[number as usize].view;
+        if view.cells == 0 || view.readers == 0 {
+            let space = self.sites[number as usize].space;
+            *view = self.recorder.view(own, space, address);
+            view.enter(self.phases[usize::from(space == Space::Workgroup)]);
+            if space == Space::Workgroup && view.cells != 0 {
+                // Machine code has addresses of this process.
+                let offset = self.shared / u64::from(PIECE) * CELL;
+                view.cells = view.cells.wrapping_sub(offset);
+                if view.readers != 0 {
+                    view.readers = view.readers.wrapping_sub(offset);
+                }
+            }
+        }
     }
 
     /// A place that makes runs touches something else than its run goes on with.
@@ -217,7 +277,7 @@ impl<'a> Watcher<'a> {
         self.close_run(number);
         // What comes is most likely as far apart as what was before.
         let stride = if open.stride == 0 { u64::from(bytes) } else { open.stride };
-        let epoch = (self.recorder.epoch(self.sites[number as usize].space), self.recorder.stretch());
+        let epoch = (self.recorder.epoch(), self.recorder.stretch());
         self.open[number as usize] = Open::run(address, invocation, changed, (bytes, stride), epoch);
         self.relieve();
     }
@@ -225,36 +285,26 @@ impl<'a> Watcher<'a> {
     /// Settles what has been recorded if it is too much.
     fn relieve(&mut self) {
         if self.recorder.is_overfull() {
-            self.close(|_| true);
+            self.close();
             self.recorder.end_part();
         }
     }
 
-    /// Closes what places in some spaces do.
-    fn close(&mut self, which: impl Fn(Space) -> bool) {
-        for (number, site) in (0u32..).zip(self.sites).filter(|(_, site)| which(site.space)) {
-            match site.told {
-                Told::Call => {}
-                Told::Bytes => self.close_bytes(number),
-                Told::Run => self.close_run(number),
+    /// Closes all runs.
+    fn close(&mut self) {
+        for number in 0..self.sites.len() {
+            if self.sites[number].told == Told::Run {
+                self.close_run(number as u32);
             }
-        }
-    }
-
-    fn close_bytes(&mut self, number: u32) {
-        let open = std::mem::replace(&mut self.open[number as usize], CLOSED);
-        if let Some(own) = self.numbers[number as usize].filter(|_| open.bytes != 0) {
-            self.recorder.add_bytes(own, open.start, open.reach + u64::from(open.bytes));
         }
     }
 
     fn close_run(&mut self, number: u32) {
         let open = self.open[number as usize];
-        self.open[number as usize] = Open { stride: open.stride, ..CLOSED };
         let Some(site) = self.numbers[number as usize].filter(|_| open.bytes != 0) else { return };
-        let shared = if self.sites[number as usize].space == Space::Workgroup { self.shared } else { 0 };
-        let Open { changed, stride, first, bytes, epoch, stretch, .. } = open;
-        let (start, count) = (open.start - shared, open.count());
+        self.open[number as usize] = Open { stride: open.stride, ..CLOSED };
+        let Open { start, changed, stride, first, bytes, epoch, stretch, .. } = open;
+        let count = open.count();
         if stride == u64::from(bytes) {
             self.recorder.add_bytes(site, start, stride * u64::from(count));
         } else {
@@ -266,17 +316,18 @@ impl<'a> Watcher<'a> {
     }
 
     fn barrier(&mut self, flags: naga::Barrier) {
-        let bound = flags.intersects(naga::Barrier::STORAGE | naga::Barrier::TEXTURE);
-        let own = flags.contains(naga::Barrier::WORK_GROUP);
-        self.close(|space| if space == Space::Workgroup { own } else { bound });
+        if flags.intersects(naga::Barrier::STORAGE | naga::Barrier::TEXTURE) {
+            self.close();
+        }
         self.recorder.barrier(flags);
+        self.enter_phase();
     }
 }
 
 impl Drop for Watcher<'_> {
     /// However the part of the launch has ended, it is recorded.
     fn drop(&mut self) {
-        self.close(|_| true);
+        self.close();
         self.recorder.end_part();
     }
 }
@@ -374,7 +425,8 @@ impl Lowering<'_> {
         let variable = variable.unwrap_or_default();
         let told = match (&place.memory, kind) {
             (Memory::Slot { readonly: true, .. }, ObservedKind::Read) => Told::Bytes,
-            (Memory::Slot { .. } | Memory::Shared, ObservedKind::Read | ObservedKind::Write) => Told::Run,
+            (Memory::Slot { .. }, ObservedKind::Read | ObservedKind::Write) => Told::Run,
+            (Memory::Shared, ObservedKind::Read | ObservedKind::Write) => Told::Cells,
             _ => Told::Call,
         };
         self.program.sites.push(Site { span, kind, space, variable, told });
@@ -416,7 +468,10 @@ impl Lowering<'_> {
 
 /// Where the indices of a place lead, and the first of them that is out of range with what it had to be below.
 struct Led {
+    /// With indices out of range clamped, as the access itself has it.
     address: Value,
+    /// Not clamped, which is less to compute where all are known to be in range.
+    exact: Value,
     /// Whether all are in range; nothing if there are none.
     inside: Option<Value>,
     index: Value,
@@ -447,15 +502,30 @@ impl Emitter<'_, '_> {
         }
         let led = self.lead(place);
         let end = self.b.create_block();
-        let words = chunks.first().is_some_and(|chunk| chunk.iter().all(|(_, _, bytes)| *bytes == PIECE));
-        if let ([chunk], true) = (&*chunks, words) {
+        let words = leaves.iter().all(|(_, id)| self.program.num(*id).bytes() == PIECE);
+        let told = match self.program.sites[site as usize].told {
+            _ if !words => Told::Call,
+            Told::Run if self.cells => Told::Cells,
+            Told::Run if chunks.len() > 1 => Told::Call,
+            told => told,
+        };
+        if let (Told::Run, [chunk]) = (told, &*chunks) {
             self.go_on(place, (site, lane), &led, (chunk, stores), end);
         }
         self.tell_beyond(&led, (site, lane), end);
-        if !own {
-            for (number, chunk) in chunks.iter().enumerate() {
-                let site = if number == 0 && chunks.len() == 1 && words { site } else { site | ASIDE };
-                self.tell_chunk(place, (site, lane), led.address, chunk, stores);
+        match told {
+            _ if own => {}
+            Told::Call | Told::Run => {
+                for chunk in &chunks {
+                    let site = if told == Told::Run { site } else { site | ASIDE };
+                    self.tell_chunk(place, (site, lane), led.address, chunk, stores);
+                }
+            }
+            Told::Bytes => self.mark_bytes(place, (site, lane), led.exact, &chunks),
+            Told::Cells => {
+                for word in chunks.iter().flatten() {
+                    self.look_at_cell(place, (site, lane), led.exact, *word, stores);
+                }
             }
         }
         self.b.ins().jump(end, NONE);
@@ -465,6 +535,7 @@ impl Emitter<'_, '_> {
     /// Where the indices of a place lead.
     fn lead(&mut self, place: &Place) -> Led {
         let mut address = self.base(place.memory);
+        let mut exact = address;
         let zero = self.int(0);
         let (mut inside, mut index, mut count) = (None, zero, zero);
         for at in &place.indices {
@@ -472,12 +543,15 @@ impl Emitter<'_, '_> {
             let most = self.count(place.memory, at.bound);
             let (next, in_range) = self.advance(address, place.memory, at, value);
             address = next;
+            let wide = self.b.ins().uextend(types::I64, value);
+            let bytes = self.b.ins().imul_imm_s(wide, i64::from(at.stride));
+            exact = self.b.ins().iadd(exact, bytes);
             let Some(in_range) = in_range else { continue };
             index = self.b.ins().select(in_range, index, value);
             count = self.b.ins().select(in_range, count, most);
             inside = self.both(inside, Some(in_range));
         }
-        Led { address, inside, index, count }
+        Led { address, exact, inside, index, count }
     }
 
     /// Where an index is out of range, tells that and goes on at `after`.
@@ -499,7 +573,7 @@ impl Emitter<'_, '_> {
     }
 
     /// Neighbouring scalars, by offset, value and size.
-    fn tell_chunk(
+    pub(super) fn tell_chunk(
         &mut self,
         place: &Place,
         (site, lane): (u32, Value),
@@ -538,7 +612,13 @@ impl Emitter<'_, '_> {
         self.b.ins().call_indirect(signature, address, arguments);
     }
 
-    /// Goes to `after` if an access goes on with what its site does; the code behind this is cold then.
+    /// What a site does right now.
+    pub(super) fn open(&mut self, site: u32) -> Value {
+        let all = self.field(context!(open));
+        self.b.ins().iadd_imm_s(all, i64::from(site) * size_of::<Open>() as i64)
+    }
+
+    /// Goes to `after` if an invocation goes on with the run of its site; the code behind this is cold then.
     fn go_on(
         &mut self,
         place: &Place,
@@ -547,52 +627,13 @@ impl Emitter<'_, '_> {
         (chunk, stores): (&[(u32, Id, u32)], bool),
         after: Block,
     ) {
-        let (Some(first), told) = (chunk.first(), self.program.sites[site as usize].told) else { return };
+        let Some(first) = chunk.first() else { return };
         let address = self.b.ins().iadd_imm_s(led.address, i64::from(place.offset + first.0));
-        let all = self.field(context!(open));
-        let open = self.b.ins().iadd_imm_s(all, i64::from(site) * size_of::<Open>() as i64);
-        let call = match told {
-            Told::Call => return,
-            Told::Bytes => {
-                let bytes = chunk.len() as u32 * PIECE;
-                self.go_on_with_bytes(open, address, (bytes, led.inside), after)
-            }
-            Told::Run => {
-                let values = if stores { chunk } else { &[] };
-                self.go_on_with_run(open, lane, address, (values, led.inside), after)
-            }
-        };
+        let open = self.open(site);
+        let values = if stores { chunk } else { &[] };
+        let call = self.go_on_with_run(open, lane, address, (values, led.inside), after);
         self.b.set_cold_block(call);
         self.start(call);
-    }
-
-    /// Goes to `after` if the bytes are among those of the site or right behind them. Returns where to go on otherwise.
-    fn go_on_with_bytes(
-        &mut self,
-        open: Value,
-        address: Value,
-        (bytes, inside): (u32, Option<Value>),
-        after: Block,
-    ) -> Block {
-        let reach_at = std::mem::offset_of!(Open, reach) as i32;
-        let start = self.b.ins().load(types::I64, flags(), open, std::mem::offset_of!(Open, start) as i32);
-        let mut offset = self.b.ins().isub(address, start);
-        if let Some(inside) = inside {
-            let far = self.b.ins().iconst(types::I64, i64::MIN);
-            offset = self.b.ins().select(inside, offset, far);
-        }
-        let reach = self.b.ins().load(types::I64, flags(), open, reach_at);
-        let [other, next, call] = [(); 3].map(|()| self.b.create_block());
-        let known = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, offset, reach);
-        self.b.ins().brif(known, after, NONE, other, NONE);
-        self.start(other);
-        let behind = self.b.ins().iadd_imm_s(reach, i64::from(bytes));
-        let follows = self.b.ins().icmp(IntCC::Equal, offset, behind);
-        self.b.ins().brif(follows, next, NONE, call, NONE);
-        self.start(next);
-        self.b.ins().store(flags(), offset, open, reach_at);
-        self.b.ins().jump(after, NONE);
-        call
     }
 
     /// Goes to `after` if the invocation goes on with the run of the site. `values` are words that are stored. Returns
@@ -633,7 +674,7 @@ impl Emitter<'_, '_> {
     }
 
     /// 1 if stores change all words, 0 if they change none, and something else otherwise; nothing without stores.
-    fn changes(&mut self, address: Value, values: &[(u32, Id, u32)]) -> Option<Value> {
+    pub(super) fn changes(&mut self, address: Value, values: &[(u32, Id, u32)]) -> Option<Value> {
         let first = values.first()?.0;
         let (mut all, mut any): (Option<Value>, Option<Value>) = (None, None);
         for (offset, id, _) in values {

@@ -5,12 +5,17 @@
 //! indices out of range. Deliberately absent: resources and commands, which the device adds. Tested by
 //! `tests/observe.rs`; the race rules in `shadow`.
 
+mod cells;
+mod pages;
 mod runs;
 mod shadow;
 
+pub(super) use cells::View;
+use pages::Pages;
 pub(super) use runs::Run;
 use runs::Runs;
-use shadow::{Pages, Rival, Shadow, Toucher};
+pub(super) use shadow::mark;
+use shadow::{Shadow, Toucher};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -113,8 +118,21 @@ pub struct Recorder {
     group: u32,
     workgroup_size: [u32; 3],
     grid: [u32; 3],
+    /// Of workgroups that have begun.
+    invocations_begun: u64,
+    /// So many when runs are looked at next.
+    due: u64,
     /// Barriers of the workgroup so far: for bound memory, and for its own.
     epochs: [u32; 2],
+    /// The first phase of the workgroup, for both.
+    grounds: [u32; 2],
+    /// The first phase that no workgroup has had, for both.
+    phases: [u32; 2],
+    /// The first phases of workgroups that have touched cells of bound memory, and their numbers.
+    groups: Vec<(u32, u32)>,
+    /// What cells and bytes lie in flat pieces, and how many more bytes such pieces may have.
+    flat: Vec<Range<u64>>,
+    flat_left: u64,
     fresh: Vec<ByteSet>,
     /// For each slot, whether nothing in the launch can write its bytes.
     quiet: Vec<bool>,
@@ -144,11 +162,18 @@ impl Recorder {
             group: 0,
             workgroup_size,
             grid,
+            invocations_begun: 0,
+            due: runs::DUE_FIRST,
             epochs: [0; 2],
+            grounds: [1; 2],
+            phases: [1; 2],
+            groups: Vec::new(),
+            flat: Vec::new(),
+            flat_left: cells::FLAT_MAX,
             fresh,
             quiet: Vec::new(),
-            bound: Shadow::new(shift),
-            shared: Shadow::new(shift),
+            bound: Shadow::new(shift, false),
+            shared: Shadow::new(shift, true),
             deferred: false,
             runs: Runs::default(),
             numbers: HashMap::new(),
@@ -167,15 +192,23 @@ impl Recorder {
         Recorder { quiet, ..self }
     }
 
+    /// Machine code tells every access by a call. What is recorded is the same; for tests.
+    pub fn with_calls_only(self) -> Recorder {
+        Recorder { flat_left: 0, ..self }
+    }
+
     /// Most invocations of a launch that can be told apart.
     pub const INVOCATIONS_MAX: u64 = u32::MAX as u64 - 1;
+
+    /// Most invocations of a workgroup that can be told apart.
+    pub const WORKGROUP_MAX: u64 = mark::NO_LANE as u64;
 
     /// The places, by number.
     pub fn sites(&self) -> &[Site] {
         &self.sites
     }
 
-    /// The addresses that a place has touched; of the last workgroup for workgroup memory.
+    /// The addresses of bound memory that a place has touched.
     pub fn bytes(&self, site: u16) -> ByteSet {
         let mut set = ByteSet::new();
         let Some(Trail { run, pages }) = self.touched.get(usize::from(site)) else { return set };
@@ -225,15 +258,57 @@ impl Recorder {
     }
 
     pub(super) fn begin_group(&mut self, group: u64) {
-        self.settle_shared();
         self.group = group as u32;
+        self.invocations_begun += u64::from(self.group_size);
         self.epochs = [0; 2];
-        self.shared.forget();
+        if self.phases[1] > mark::PHASE_END / 2 {
+            self.shared.forget();
+            self.phases[1] = 1;
+        }
+        self.grounds[1] = self.phases[1];
+        self.phase(1, self.grounds[1], 0);
+        if !self.deferred {
+            self.grounds[0] = self.ground_of(self.group);
+        }
+    }
+
+    /// The first phase of a workgroup whose accesses of bound memory come next.
+    fn ground_of(&mut self, group: u32) -> u32 {
+        match self.groups.last() {
+            Some((ground, latest)) if *latest == group => *ground,
+            _ => {
+                let ground = self.phase(0, self.phases[0], 0);
+                self.groups.push((ground, group));
+                ground
+            }
+        }
+    }
+
+    /// The phase of a workgroup after some barriers.
+    fn phase(&mut self, memory: usize, ground: u32, epoch: u32) -> u32 {
+        let phase = ground.saturating_add(epoch);
+        if phase >= mark::PHASE_END {
+            // More than can be told apart: the last one is used again.
+            self.complete = false;
+            return mark::PHASE_END - 1;
+        }
+        self.phases[memory] = self.phases[memory].max(phase + 1);
+        phase
+    }
+
+    /// The linear number of the invocation, from 1, that has left a mark.
+    fn invocation_of(&self, of: u64, workgroup: bool) -> u32 {
+        let phase = mark::phase(of);
+        let latest = self.groups.partition_point(|(ground, _)| *ground <= phase);
+        let group = match self.groups.get(latest.wrapping_sub(1)) {
+            Some((_, group)) if !workgroup => *group,
+            _ => self.group,
+        };
+        group * self.group_size + 1 + mark::lane(of)
     }
 
     /// A barrier that all invocations of the workgroup have reached.
     pub(super) fn barrier(&mut self, flags: naga::Barrier) {
-        self.settle_shared();
         let bound = flags.intersects(naga::Barrier::STORAGE | naga::Barrier::TEXTURE);
         self.epochs[0] += u32::from(bound);
         self.epochs[1] += u32::from(flags.contains(naga::Barrier::WORK_GROUP));
@@ -255,19 +330,26 @@ impl Recorder {
         bytes: u32,
         changed: bool,
     ) {
-        self.add_bytes(site, address, bytes.into());
         let workgroup = !matches!(space, Space::Slot(_));
-        let group = (self.group * self.group_size + 1, self.group_size);
-        let (first, epoch) = (group.0 + lane, self.epochs[usize::from(workgroup)]);
-        if self.deferred {
-            if matches!(space, Space::Slot(slot) if self.is_still(slot)) {
-                return;
-            }
-            let (count, start, stride, stretch) = (1, address, bytes, self.stretch());
+        if !workgroup {
+            self.add_bytes(site, address, bytes.into());
+        }
+        if matches!(space, Space::Slot(slot) if self.is_still(slot)) {
+            return;
+        }
+        if self.deferred && !workgroup {
+            let first = self.first_invocation() + lane;
+            let (epoch, count, start, stride, stretch) = (self.epochs[0], 1, address, bytes, self.stretch());
             return self.add_run(Run { site, changed, epoch, stretch, first, count, start, stride, bytes });
         }
-        let me = Toucher { invocation: first, group, epoch, site };
+        let me = self.toucher(usize::from(workgroup), lane, site);
         self.touch_cells(&me, (kind, space), address, bytes, changed);
+    }
+
+    fn toucher(&mut self, memory: usize, lane: u32, site: u16) -> Toucher {
+        let ground = self.grounds[memory];
+        let phase = self.phase(memory, ground, self.epochs[memory]);
+        Toucher { mark: mark::new(phase, lane, site), ground }
     }
 
     /// A place touches bytes.
@@ -278,9 +360,9 @@ impl Recorder {
         self.touched[usize::from(site)].add(first..end, piece);
     }
 
-    /// From here on accesses of bound memory wait as runs.
-    pub(super) fn defer(&mut self) {
-        self.deferred = true;
+    /// Whether accesses of bound memory wait as runs.
+    pub(super) fn is_deferred(&self) -> bool {
+        self.deferred
     }
 
     /// Linear number of the first invocation of the workgroup that runs, from 1.
@@ -288,9 +370,9 @@ impl Recorder {
         self.group * self.group_size + 1
     }
 
-    /// Barriers of the workgroup so far that concern a memory.
-    pub(super) fn epoch(&self, space: Space) -> u32 {
-        self.epochs[usize::from(space == Space::Workgroup)]
+    /// Barriers of the workgroup so far that concern bound memory.
+    pub(super) fn epoch(&self) -> u32 {
+        self.epochs[0]
     }
 
     /// Barriers of the workgroup so far: each counts at least once.
@@ -317,18 +399,15 @@ impl Recorder {
         let piece = 1u64 << self.shift;
         let first = address & !(piece - 1);
         let end = (address + u64::from(bytes) + piece - 1) & !(piece - 1);
-        let (workgroup, unwritten, quiet) = match space {
+        let (workgroup, unwritten) = match space {
             Space::Slot(slot) => {
                 let unwritten = self.fresh.get(slot as usize).is_some_and(|fresh| !fresh.is_empty());
-                (false, unwritten, self.quiet.get(slot as usize) == Some(&true))
+                (false, unwritten)
             }
-            _ => (true, true, false),
+            _ => (true, true),
         };
         let reads = matches!(kind, ObservedKind::Read | ObservedKind::AtomicLoad)
             || kind == ObservedKind::Atomic && changed;
-        if quiet && !unwritten {
-            return;
-        }
         // A stepped range divides, which costs more than all the rest.
         let mut next = first;
         while next < end {
@@ -336,7 +415,7 @@ impl Recorder {
             next += piece;
             let fresh = unwritten && reads && (workgroup || self.is_fresh(space, address));
             let shadow = if workgroup { &mut self.shared } else { &mut self.bound };
-            let nothing = fresh && !shadow.is_written(address);
+            let nothing = fresh && !shadow.is_written(address, me.ground);
             let rival = match kind {
                 ObservedKind::Read => shadow.read(address, me),
                 ObservedKind::Write => shadow.write(address, me, changed),
@@ -344,11 +423,15 @@ impl Recorder {
                 ObservedKind::Atomic => shadow.atomic(address, me, false),
             };
             if nothing {
-                let id = self.global_id(me.invocation);
-                self.complete &= note(&mut self.reads_of_nothing, me.site, id, [address, address + piece]);
+                let id = self.global_id(self.invocation_of(me.mark, workgroup));
+                let site = mark::site(me.mark);
+                self.complete &= note(&mut self.reads_of_nothing, site, id, [address, address + piece]);
             }
             if let Some(rival) = rival {
-                self.race(&rival, me, kind, address..address + piece, changed);
+                let both = [rival, me.mark].map(|of| (mark::site(of), self.invocation_of(of, workgroup)));
+                // A mark without the flag is of no write or of one that changed nothing.
+                let rival_changed = rival & mark::CHANGED != 0;
+                self.race(both, kind, address..address + piece, (rival_changed, changed));
             }
         }
     }
@@ -385,16 +468,24 @@ impl Recorder {
         number
     }
 
-    fn race(&mut self, rival: &Rival, me: &Toucher, kind: ObservedKind, bytes: Range<u64>, changed: bool) {
-        let sites = [rival.site, me.site];
-        let first_kind = self.sites[usize::from(rival.site)].kind;
+    /// Two places with their invocations race; the second one with this kind. `changed`: for writes, whether they
+    /// change what was there.
+    fn race(
+        &mut self,
+        both: [(u16, u32); 2],
+        kind: ObservedKind,
+        bytes: Range<u64>,
+        (rival_changed, changed): (bool, bool),
+    ) {
+        let sites = both.map(|(site, _)| site);
+        let first_kind = self.sites[usize::from(sites[0])].kind;
         if first_kind == ObservedKind::AtomicLoad && kind == ObservedKind::Read {
             return;
         }
         // What a write leaves as it was, is as if it had come in any order.
         let equal = match (first_kind, kind) {
             (_, ObservedKind::Write) => !changed,
-            (ObservedKind::Write, ObservedKind::Read) => !rival.changed,
+            (ObservedKind::Write, ObservedKind::Read) => !rival_changed,
             _ => false,
         };
         if let Some(known) = self.racing.get(&sites) {
@@ -408,7 +499,7 @@ impl Recorder {
             return;
         }
         self.racing.insert(sites, self.races.len());
-        let invocations = [rival.invocation, me.invocation].map(|number| self.global_id(number));
+        let invocations = both.map(|(_, number)| self.global_id(number));
         self.races.push(Race { sites, invocations, bytes, equal_values: equal, count: 1 });
     }
 

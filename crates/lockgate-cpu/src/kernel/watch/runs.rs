@@ -6,14 +6,19 @@
 //!
 //! Deliberately absent: who makes the runs, which is machine code (`jit/told.rs`). Tested by `tests/observe.rs`.
 
+use super::shadow::{Toucher, mark};
 use super::{Recorder, Space};
-use crate::kernel::watch::shadow::Toucher;
 use lockgate_runtime::ObservedKind;
 
 /// A launch with more runs than this is taken apart: it has no order in what it touches.
 const RUNS_MAX: usize = 1 << 18;
 /// So many are kept until a launch that is taken apart has come to the end of a part.
 const WAITING_MAX: usize = 1 << 16;
+/// A launch with more runs than this, and fewer than so many invocations for each, is better recorded without them.
+const RUNS_FEW: usize = 32;
+const RUN_SHORT: usize = 8;
+/// Before so many invocations nobody asks whether runs are plain.
+pub(super) const DUE_FIRST: u64 = 512;
 
 /// One access of each of `count` invocations, the first at `start`, each of the others `stride` bytes behind.
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +64,6 @@ impl Run {
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     all: Vec<Run>,
-    /// Of workgroup memory, since the last barrier.
-    shared: Vec<Run>,
     /// For each place, its latest run.
     latest: Vec<Option<usize>>,
     /// Runs are taken apart.
@@ -86,10 +89,7 @@ impl Runs {
 impl Recorder {
     /// Adds a run, whose bytes the place is known to touch.
     pub(in super::super) fn add_run(&mut self, run: Run) {
-        match self.sites[usize::from(run.site)].space {
-            Space::Workgroup => self.runs.shared.push(run),
-            _ => self.runs.push(run),
-        }
+        self.runs.push(run);
     }
 
     /// Whether there are so many runs that they should not wait for the end of the part of the launch.
@@ -97,17 +97,29 @@ impl Recorder {
         self.runs.all.len() >= if self.runs.exact { WAITING_MAX } else { RUNS_MAX }
     }
 
-    /// The next barrier or workgroup changes what accesses of workgroup memory mean.
-    pub(super) fn settle_shared(&mut self) {
-        if !self.runs.shared.is_empty() {
-            let runs = std::mem::take(&mut self.runs.shared);
-            self.take_group_apart(&runs);
+    /// Whether accesses wait as runs of which so many begin that it would be better to look at each at once.
+    pub(in super::super) fn is_irregular(&self) -> bool {
+        let runs = self.runs.all.len();
+        self.runs.exact || runs > RUNS_FEW && runs * RUN_SHORT > self.invocations_begun as usize
+    }
+
+    /// Whether it is time to ask whether runs are plain: each time that twice as many invocations have begun.
+    pub(in super::super) fn is_due(&mut self) -> bool {
+        let due = self.invocations_begun >= self.due;
+        if due {
+            self.due = self.invocations_begun * 2;
         }
+        due
+    }
+
+    /// No more accesses wait; none of the workgroup that runs does.
+    pub(in super::super) fn defer_no_more(&mut self) {
+        self.take_all_apart();
+        self.deferred = false;
     }
 
     /// All runs of some workgroups are there.
     pub(in super::super) fn end_part(&mut self) {
-        self.settle_shared();
         if self.runs.exact || self.is_overfull() {
             self.take_all_apart();
         }
@@ -115,7 +127,7 @@ impl Recorder {
 
     /// The launch has ended: what waited is looked at. Before this, races and reads of nothing may be missing.
     pub fn finish(&mut self) {
-        if self.runs.exact || !self.is_plain() {
+        if self.deferred && (self.runs.exact || !self.is_plain()) {
             self.take_all_apart();
         }
     }
@@ -128,24 +140,30 @@ impl Recorder {
         for (number, run) in runs.iter().enumerate() {
             self.each_group(run, |group, piece| pieces.push((group, number, piece)));
         }
-        // Cells are exact for workgroups that come one after the other.
-        pieces.sort_unstable_by_key(|(group, number, _)| (*group, *number));
+        // Cells are exact for workgroups that come one after the other. The one that runs may go on.
+        pieces.sort_unstable_by_key(|(group, number, _)| (*group == self.group, *group, *number));
         for group in pieces.chunk_by(|one, other| one.0 == other.0) {
             let runs: Vec<Run> = group.iter().map(|(_, _, piece)| *piece).collect();
-            self.take_group_apart(&runs);
+            self.take_group_apart(group[0].0, &runs);
         }
     }
 
     /// Writes runs of one workgroup into cells, in the order in which machine code has made them: between two barriers,
     /// one invocation after the other.
-    fn take_group_apart(&mut self, runs: &[Run]) {
+    fn take_group_apart(&mut self, group: u32, runs: &[Run]) {
+        let ground = self.ground_of(group);
         let mut accesses = Vec::new();
         for (number, run) in runs.iter().enumerate() {
             accesses.extend((0..run.count).map(|at| (run.stretch, run.first + at, number, at)));
         }
         accesses.sort_unstable();
-        for (_, _, number, at) in accesses {
-            self.take_apart(&runs[number], at);
+        for (_, invocation, number, at) in accesses {
+            let run = &runs[number];
+            let super::Site { kind, space, .. } = self.sites[usize::from(run.site)];
+            let phase = self.phase(0, ground, run.epoch);
+            let me = Toucher { mark: mark::new(phase, (invocation - 1) % self.group_size, run.site), ground };
+            let address = run.start + u64::from(run.stride) * u64::from(at);
+            self.touch_cells(&me, (kind, space), address, run.bytes, run.changed);
         }
     }
 
@@ -161,19 +179,8 @@ impl Recorder {
         }
     }
 
-    /// Writes one access of a run into cells.
-    fn take_apart(&mut self, run: &Run, at: u32) {
-        let super::Site { kind, space, .. } = self.sites[usize::from(run.site)];
-        let invocation = run.first + at;
-        let group = (invocation - 1) / self.group_size;
-        let group = (group * self.group_size + 1, self.group_size);
-        let me = Toucher { invocation, group, epoch: run.epoch, site: run.site };
-        let address = run.start + u64::from(run.stride) * u64::from(at);
-        self.touch_cells(&me, (kind, space), address, run.bytes, run.changed);
-    }
-
     /// Whether it is obvious that no runs race, and that none reads what nothing has written.
-    fn is_plain(&self) -> bool {
+    pub(in super::super) fn is_plain(&self) -> bool {
         let mut runs: Vec<&Run> = self.runs.all.iter().collect();
         runs.sort_unstable_by_key(|run| run.start);
         let (mut from, mut end) = (0, 0);

@@ -4,220 +4,236 @@
 //! ordered only by a barrier of one workgroup between them. A cell remembers the last plain write (an earlier one that
 //! the next access races with has raced with the last one already), and of reads and of atomic operations two different
 //! invocations since the last barrier and one of an earlier workgroup, which is all that can matter later.
+//!
+//! Who that was is a [`mark`], one number for an invocation, a phase and a place, so that machine code can look at cells
+//! itself and call only where more is to be done (`jit/cells.rs`).
 
-use std::collections::HashMap;
+use super::pages::Pages;
+use std::ops::Range;
 
-/// Cells of a page.
-const PAGE: u64 = 1024;
+/// A mark: the phase, the invocation in its workgroup, flags, and the place. 0 is nobody.
+///
+/// A phase is what a workgroup does between two barriers. Phases are numbered through the launch, so that the phase says
+/// which workgroup it was.
+pub(in super::super) mod mark {
+    pub(in super::super::super) const PHASE_SHIFT: u32 = 36;
+    pub(in super::super::super) const LANE_SHIFT: u32 = 16;
+    /// Of the first reader: atomic operations were here.
+    pub(in super::super::super) const ATOMIC: u64 = 1 << 15;
+    /// Of the first of a crowd: one of an earlier workgroup is known.
+    pub(in super::super::super) const OTHER: u64 = 1 << 14;
+    /// Of the first of a crowd: a second one is known.
+    pub(in super::super::super) const TWO: u64 = 1 << 13;
+    /// Of a write: it changed what was there.
+    pub(in super::super::super) const CHANGED: u64 = 1 << 12;
+    /// Phases below are told apart.
+    pub(in super::super) const PHASE_END: u32 = 1 << (64 - PHASE_SHIFT);
+    /// A lane that nobody has.
+    pub(in super::super) const NO_LANE: u32 = (1 << (PHASE_SHIFT - LANE_SHIFT)) - 1;
+    const SITE: u64 = CHANGED - 1;
 
-/// Who touches: an invocation at a place, and how many barriers of its workgroup it has passed.
+    pub(in super::super) fn new(phase: u32, lane: u32, site: u16) -> u64 {
+        (u64::from(phase) << PHASE_SHIFT) | (u64::from(lane) << LANE_SHIFT) | u64::from(site)
+    }
+
+    pub(in super::super) fn phase(mark: u64) -> u32 {
+        (mark >> PHASE_SHIFT) as u32
+    }
+
+    pub(in super::super) fn lane(mark: u64) -> u32 {
+        (mark >> LANE_SHIFT) as u32 & NO_LANE
+    }
+
+    pub(in super::super) fn site(mark: u64) -> u16 {
+        (mark & SITE) as u16
+    }
+
+    pub(super) fn is_nobody(mark: u64) -> bool {
+        mark == 0 || lane(mark) == NO_LANE
+    }
+
+    /// Whether two are of one invocation in one phase.
+    pub(super) fn same(one: u64, two: u64) -> bool {
+        one >> LANE_SHIFT == two >> LANE_SHIFT
+    }
+}
+
+/// Who touches: an invocation at a place, and since which phase its workgroup runs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Toucher {
-    /// Linear number of the invocation in the grid, from 1.
-    pub(super) invocation: u32,
-    /// The first number of its workgroup, and how many it has.
-    pub(super) group: (u32, u32),
-    pub(super) epoch: u32,
-    pub(super) site: u16,
+    pub(super) mark: u64,
+    pub(super) ground: u32,
 }
 
 impl Toucher {
-    /// Whether another invocation is of its workgroup.
-    fn is_mate(&self, invocation: u32) -> bool {
-        invocation.wrapping_sub(self.group.0) < self.group.1
+    fn phase(&self) -> u32 {
+        mark::phase(self.mark)
+    }
+
+    /// Whether a mark is of its workgroup.
+    fn is_mate(&self, other: u64) -> bool {
+        mark::phase(other) >= self.ground
+    }
+
+    fn is_self(&self, other: u64) -> bool {
+        self.is_mate(other) && mark::lane(other) == mark::lane(self.mark)
+    }
+
+    /// The last plain write, if it races with this.
+    fn rival_write(&self, write: u64) -> Option<u64> {
+        let apart = write != 0
+            && !self.is_self(write)
+            && (!self.is_mate(write) || mark::phase(write) == self.phase());
+        apart.then_some(write)
     }
 }
 
-/// The other side of a race.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rival {
-    pub(super) invocation: u32,
-    pub(super) site: u16,
-    /// For a write: whether it changed what was there.
-    pub(super) changed: bool,
-}
-
-/// The last plain write; nobody if `by` is 0.
-#[derive(Clone, Copy, Debug, Default)]
-struct Mark {
-    by: u32,
-    epoch: u32,
-    site: u16,
-    changed: bool,
-}
-
-/// Invocations that did the same kind of thing; nobody if `one` is 0.
+/// Invocations that did the same kind of thing.
 #[derive(Clone, Copy, Debug, Default)]
 struct Crowd {
-    /// Of the latest workgroup, since its latest barrier.
-    one: u32,
+    /// Of the latest workgroup, since its latest barrier; its flags say which of the others mean anything.
+    one: u64,
     /// Another of them.
-    two: u32,
+    two: u64,
     /// Of an earlier workgroup.
-    other: u32,
-    epoch: u32,
-    sites: [u16; 3],
-}
-
-impl Mark {
-    fn rival(&self, me: &Toucher) -> Option<Rival> {
-        let Mark { by, epoch, site, changed } = *self;
-        let apart = by != 0 && by != me.invocation && (!me.is_mate(by) || epoch == me.epoch);
-        apart.then_some(Rival { invocation: by, site, changed })
-    }
+    other: u64,
 }
 
 impl Crowd {
-    fn rival(&self, me: &Toucher) -> Option<Rival> {
-        let rival = |invocation, site| Some(Rival { invocation, site, changed: true });
-        let [one, two, other] = self.sites;
-        if self.one == 0 {
+    fn rival(&self, me: &Toucher) -> Option<u64> {
+        let one = (!mark::is_nobody(self.one)).then_some(self.one)?;
+        if !me.is_mate(one) {
+            Some(one)
+        } else if one & mark::OTHER != 0 {
+            Some(self.other)
+        } else if mark::phase(one) != me.phase() {
             None
-        } else if !me.is_mate(self.one) {
-            rival(self.one, one)
-        } else if self.other != 0 {
-            rival(self.other, other)
-        } else if self.epoch != me.epoch {
-            None
-        } else if self.one != me.invocation {
-            rival(self.one, one)
-        } else if self.two != 0 {
-            rival(self.two, two)
+        } else if !mark::same(one, me.mark) {
+            Some(one)
         } else {
-            None
+            (one & mark::TWO != 0).then_some(self.two)
         }
     }
 
     fn add(&mut self, me: &Toucher) {
-        if self.one != 0 && !me.is_mate(self.one) {
-            (self.other, self.sites[2]) = (self.one, self.sites[0]);
-            self.one = 0;
+        let kept = self.one & (mark::ATOMIC | mark::OTHER);
+        if mark::is_nobody(self.one) {
+            self.one = me.mark | kept;
+        } else if !me.is_mate(self.one) {
+            self.other = self.one;
+            self.one = me.mark | kept | mark::OTHER;
+        } else if mark::phase(self.one) != me.phase() {
+            self.one = me.mark | kept;
+        } else if !mark::same(self.one, me.mark) && self.one & mark::TWO == 0 {
+            self.two = me.mark;
+            self.one |= mark::TWO;
         }
-        if self.one == 0 || self.epoch != me.epoch {
-            (self.one, self.two, self.epoch, self.sites[0]) = (me.invocation, 0, me.epoch, me.site);
-        } else if self.one != me.invocation && self.two == 0 {
-            (self.two, self.sites[1]) = (me.invocation, me.site);
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Cell {
-    write: Mark,
-    reads: Crowd,
-}
-
-/// Values by address, made in pages when they are first asked for.
-#[derive(Debug)]
-pub(super) struct Pages<T> {
-    shift: u32,
-    places: HashMap<u64, usize>,
-    pages: Vec<(u64, Box<[T]>)>,
-    /// Where pages were found lately.
-    near: [(u64, usize); 8],
-}
-
-impl<T: Copy + Default> Pages<T> {
-    pub(super) fn new(shift: u32) -> Pages<T> {
-        Pages { shift, places: HashMap::new(), pages: Vec::new(), near: [(u64::MAX, 0); 8] }
-    }
-
-    fn split(&self, address: u64) -> (u64, usize) {
-        let piece = address >> self.shift;
-        (piece / PAGE, (piece % PAGE) as usize)
-    }
-
-    pub(super) fn get_mut(&mut self, address: u64) -> &mut T {
-        let (page, at) = self.split(address);
-        let near = (page % 8) as usize;
-        if self.near[near].0 != page {
-            let next = self.pages.len();
-            let place = *self.places.entry(page).or_insert(next);
-            if place == next {
-                self.pages.push((page, vec![T::default(); PAGE as usize].into_boxed_slice()));
-            }
-            self.near[near] = (page, place);
-        }
-        &mut self.pages[self.near[near].1].1[at]
-    }
-
-    pub(super) fn get(&self, address: u64) -> Option<&T> {
-        let (page, at) = self.split(address);
-        let (known, place) = self.near[(page % 8) as usize];
-        let place = if known == page { place } else { *self.places.get(&page)? };
-        self.pages.get(place).map(|(_, cells)| &cells[at])
-    }
-
-    fn is_empty(&self) -> bool {
-        self.pages.is_empty()
-    }
-
-    /// All values that were made, by address.
-    pub(super) fn sorted(&self) -> Vec<(u64, &[T])> {
-        let address = |page: &u64| (page * PAGE) << self.shift;
-        let mut pages: Vec<_> = self.pages.iter().map(|(page, cells)| (address(page), &**cells)).collect();
-        pages.sort_by_key(|(address, _)| *address);
-        pages
-    }
-
-    fn forget(&mut self) {
-        self.pages.iter_mut().for_each(|(_, cells)| cells.fill(T::default()));
     }
 }
 
 /// What is remembered of one address space.
 #[derive(Debug)]
 pub(super) struct Shadow {
-    cells: Pages<Cell>,
+    /// The last write, and the first reader. These are what machine code knows.
+    cells: Pages<[u64; 2]>,
+    /// The other readers.
+    readers: Pages<[u64; 2]>,
     /// Most kernels have no atomic operations.
-    atomics: Pages<Crowd>,
+    atomics: Pages<[u64; 3]>,
+    /// Whether each workgroup has its own memory: what earlier ones did is as if it had not been.
+    own: bool,
 }
 
 impl Shadow {
-    /// Pieces of `1 << shift` bytes are told apart.
-    pub(super) fn new(shift: u32) -> Shadow {
-        Shadow { cells: Pages::new(shift), atomics: Pages::new(shift) }
+    /// Pieces of `1 << shift` bytes are told apart. `own`: each workgroup has its own memory.
+    pub(super) fn new(shift: u32, own: bool) -> Shadow {
+        Shadow { cells: Pages::new(shift), readers: Pages::new(shift), atomics: Pages::new(shift), own }
     }
 
-    /// All is as new: the next workgroup has its own memory.
+    /// All is as new.
     pub(super) fn forget(&mut self) {
         self.cells.forget();
+        self.readers.forget();
         self.atomics.forget();
     }
 
-    /// Whether this dispatch has written here.
-    pub(super) fn is_written(&self, address: u64) -> bool {
-        self.cells.get(address).is_some_and(|cell| cell.write.by != 0)
-            || self.atomics.get(address).is_some_and(|crowd| crowd.one != 0 || crowd.other != 0)
+    /// Cells and readers of these addresses lie in one piece each from here on.
+    pub(super) fn flatten(&mut self, addresses: Range<u64>) {
+        self.cells.flatten(addresses.clone());
+        self.readers.flatten(addresses);
     }
 
-    pub(super) fn read(&mut self, address: u64, me: &Toucher) -> Option<Rival> {
-        let cell = self.cells.get_mut(address);
-        let rival = cell.write.rival(me);
-        cell.reads.add(me);
-        rival.or_else(|| self.atomic_rival(address, me))
+    /// Where the cell and the other readers of address 0 would be, for machine code that touches this address; 0 where
+    /// that has to call. Most launches have no other readers, so that their memory is left to the first call.
+    pub(super) fn origins(&mut self, address: u64) -> (u64, u64) {
+        let cells = self.cells.origin(address).unwrap_or(0);
+        let readers = if self.readers.is_empty() { None } else { self.readers.origin(address) };
+        (cells, readers.unwrap_or(0))
     }
 
-    pub(super) fn write(&mut self, address: u64, me: &Toucher, changed: bool) -> Option<Rival> {
-        let cell = self.cells.get_mut(address);
-        let rival = cell.write.rival(me).or_else(|| cell.reads.rival(me));
-        cell.write = Mark { by: me.invocation, epoch: me.epoch, site: me.site, changed };
-        rival.or_else(|| self.atomic_rival(address, me))
+    /// A mark, if the workgroup that runs may know of it.
+    fn known(&self, of: u64, ground: u32) -> u64 {
+        if self.own && mark::phase(of) < ground { 0 } else { of }
+    }
+
+    fn crowd_at(&self, address: u64, ground: u32) -> Crowd {
+        let [one, two, other] = self.atomics.get(address).copied().unwrap_or_default();
+        Crowd { one: self.known(one, ground), two, other }
+    }
+
+    /// Whether this dispatch, or the workgroup, has written here.
+    pub(super) fn is_written(&self, address: u64, ground: u32) -> bool {
+        self.cells.get(address).is_some_and(|[write, _]| self.known(*write, ground) != 0)
+            || !self.atomics.is_empty() && self.crowd_at(address, ground).one != 0
+    }
+
+    /// The last write and the readers.
+    fn look(&mut self, address: u64, ground: u32) -> (u64, Crowd) {
+        let [write, one] = *self.cells.get_mut(address);
+        let (write, one) = (self.known(write, ground), self.known(one, ground));
+        if one & (mark::TWO | mark::OTHER) == 0 {
+            return (write, Crowd { one, ..Crowd::default() });
+        }
+        let [two, other] = *self.readers.get_mut(address);
+        (write, Crowd { one, two, other })
+    }
+
+    pub(super) fn read(&mut self, address: u64, me: &Toucher) -> Option<u64> {
+        let (write, mut readers) = self.look(address, me.ground);
+        readers.add(me);
+        self.cells.get_mut(address)[1] = readers.one;
+        if readers.one & (mark::TWO | mark::OTHER) != 0 {
+            *self.readers.get_mut(address) = [readers.two, readers.other];
+        }
+        me.rival_write(write).or_else(|| self.atomic_rival(address, me))
+    }
+
+    pub(super) fn write(&mut self, address: u64, me: &Toucher, changed: bool) -> Option<u64> {
+        let (write, readers) = self.look(address, me.ground);
+        self.cells.get_mut(address)[0] = me.mark | if changed { mark::CHANGED } else { 0 };
+        me.rival_write(write).or_else(|| readers.rival(me)).or_else(|| self.atomic_rival(address, me))
     }
 
     /// An atomic operation; one that only loads does not conflict with reads.
-    pub(super) fn atomic(&mut self, address: u64, me: &Toucher, loads_only: bool) -> Option<Rival> {
-        self.atomics.get_mut(address).add(me);
-        let cell = self.cells.get(address)?;
-        let reads = || if loads_only { None } else { cell.reads.rival(me) };
-        cell.write.rival(me).or_else(reads)
+    pub(super) fn atomic(&mut self, address: u64, me: &Toucher, loads_only: bool) -> Option<u64> {
+        let mut crowd = self.crowd_at(address, me.ground);
+        crowd.add(me);
+        *self.atomics.get_mut(address) = [crowd.one, crowd.two, crowd.other];
+        let (write, readers) = self.look(address, me.ground);
+        let reader = match readers.one {
+            0 => mark::new(me.phase(), mark::NO_LANE, 0),
+            one => one,
+        };
+        self.cells.get_mut(address)[1] = reader | mark::ATOMIC;
+        let reads = || if loads_only { None } else { readers.rival(me) };
+        me.rival_write(write).or_else(reads)
     }
 
-    fn atomic_rival(&self, address: u64, me: &Toucher) -> Option<Rival> {
+    fn atomic_rival(&self, address: u64, me: &Toucher) -> Option<u64> {
         if self.atomics.is_empty() {
             return None;
         }
-        self.atomics.get(address).and_then(|crowd| crowd.rival(me))
+        self.crowd_at(address, me.ground).rival(me)
     }
 }
 
@@ -263,11 +279,12 @@ mod tests {
                     }
                 }
             }
-            let mut shadow = Shadow::new(2);
+            let mut shadow = Shadow::new(2, false);
             let mut found = false;
             for (invocation, epoch, kind) in &run {
-                let group = ((invocation - 1) / group_size * group_size + 1, group_size);
-                let me = Toucher { invocation: *invocation, group, epoch: *epoch, site: 0 };
+                let (group, lane) = ((invocation - 1) / group_size, (invocation - 1) % group_size);
+                let ground = 1 + group * 3;
+                let me = Toucher { mark: mark::new(ground + epoch, lane, 0), ground };
                 found |= match kind {
                     Kind::Read => shadow.read(64, &me),
                     Kind::Write => shadow.write(64, &me, true),
