@@ -14,11 +14,6 @@ const EXTRAS: &[&str] = &["enable ", "subgroup", "quad", "f64", "u64", "i64", "a
 
 /// Parts of drivers' names and of sources, and why the results are not those of the CPU device.
 const KNOWN_DIFFERENCES: &[(&str, &str, &str)] = &[
-    (
-        "llvmpipe",
-        "f16(f32(a) * 1.3)",
-        "the newer driver does not round to 16 bits what becomes 32 bits again",
-    ),
     ("nvidia", "u64(f32(a))", "the driver fills the low word of what it converts"),
     ("swiftshader", "subgroupShuffle", "what comes from beyond a subgroup is for the device to choose"),
 ];
