@@ -39,6 +39,8 @@ impl Engine {
 
     /// Forgets a memory whose resources are gone and whose works are done. Its id may come back.
     pub fn remove_memory(&mut self, id: MemoryId) {
+        let is_in = |engine: &Engine, of| engine.resource(of).is_some_and(|resource| resource.memory == id);
+        self.recalling(|recall, engine| recall.remove(engine, is_in));
         if let Some(memory) = self.memories.memories.get_mut(id.index()) {
             *memory = Memory::default();
             self.memories.free_memories.push(id);
@@ -72,7 +74,7 @@ impl Engine {
     /// Removes a resource. What it did to its memory stays known, so that an alias is still compared with it;
     /// its id comes back only when nothing names it any more.
     pub fn remove_resource(&mut self, id: ResourceId) {
-        self.recalling(|recall, engine| recall.remove_resource(engine, id));
+        self.recalling(|recall, engine| recall.remove(engine, |_, resource| resource == id));
         if let Some(entry) = self.memories.resources.get_mut(id.index())
             && entry.take().is_some()
         {

@@ -149,9 +149,13 @@ impl Recall {
         own.into_iter().for_each(|own| own.retired = true);
     }
 
-    /// A resource is about to go.
-    pub(crate) fn remove_resource(&mut self, engine: &mut Engine, resource: ResourceId) {
-        let names = |own: &Element| own.template.as_ref().is_some_and(|own| own.said.names(resource));
+    /// Resources are about to go: what the engine does not know of yet may name them.
+    pub(crate) fn remove(&mut self, engine: &mut Engine, gone: impl Fn(&Engine, ResourceId) -> bool) {
+        let names = |own: &Element| {
+            own.template
+                .as_ref()
+                .is_some_and(|own| own.said.resources().any(|resource| gone(engine, resource)))
+        };
         if self.window.iter().any(names) {
             self.leave(engine);
         }
@@ -241,7 +245,7 @@ impl Recall {
             return Some(said);
         }
         if let Some(size) = saying.size()
-            && !self.sizes.contains(&size)
+            && (size.ops > OPS_MAX || !self.sizes.contains(&size))
         {
             push(&mut self.sizes, SAID_MAX, size);
             return None;

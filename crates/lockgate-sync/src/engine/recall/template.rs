@@ -22,7 +22,7 @@ pub(crate) enum Saying<'a> {
 pub(crate) struct Size {
     queue: QueueId,
     buffers: usize,
-    ops: usize,
+    pub(crate) ops: usize,
     accesses: usize,
 }
 
@@ -74,14 +74,16 @@ impl Said {
         }
     }
 
-    pub(crate) fn names(&self, resource: ResourceId) -> bool {
-        match self {
-            Said::Commit { resources, .. } => resources.binary_search(&resource).is_ok(),
+    /// What it names, each once.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = ResourceId> + '_ {
+        let (many, one) = match self {
+            Said::Commit { resources, .. } => (resources.as_slice(), None),
             Said::Host(HostStep::Access(access) | HostStep::AccessWhenIdle(access)) => {
-                access.resource == resource
+                (&[][..], Some(access.resource))
             }
-            Said::Host(_) => false,
-        }
+            Said::Host(_) => (&[][..], None),
+        };
+        many.iter().copied().chain(one)
     }
 
     /// How much memory it takes, in operations.

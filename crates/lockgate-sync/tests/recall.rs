@@ -1,0 +1,153 @@
+//! An engine that recalls says what one says that does not, also where resources and fences come and go between commits.
+
+use lockgate_sync::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Two engines that are told the same.
+struct Pair {
+    engines: [Engine; 2],
+    graphs: [Graph; 2],
+    gaps: [Vec<Gap>; 2],
+    seed: u64,
+}
+
+impl Pair {
+    fn new(seed: u64) -> Pair {
+        let descriptor = |recall| EngineDescriptor { recall, ..EngineDescriptor::default() };
+        let engines = [false, true].map(|recall| Engine::new(descriptor(recall)));
+        Pair { engines, graphs: Default::default(), gaps: Default::default(), seed }
+    }
+
+    fn draw(&mut self, below: u64) -> u64 {
+        self.seed = self.seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.seed >> 33) % below
+    }
+
+    /// Both give the same id.
+    fn both<T: PartialEq + std::fmt::Debug>(&mut self, mut act: impl FnMut(&mut Engine) -> T) -> T {
+        let [plain, recalling] = &mut self.engines;
+        let (first, second) = (act(plain), act(recalling));
+        assert_eq!(first, second);
+        for ((engine, graph), gaps) in self.engines.iter_mut().zip(&mut self.graphs).zip(&mut self.gaps) {
+            let taken = engine.take();
+            graph.append(&taken.graph);
+            gaps.extend(taken.gaps);
+        }
+        first
+    }
+
+    fn buffer(&mut self, tracked: bool) -> (MemoryId, ResourceId) {
+        self.both(|engine| {
+            let memory = engine.add_memory();
+            let kind = ResourceKind::Buffer;
+            let resource = ResourceDescriptor { kind, memory, offset: 0, size: 64, tracked, unit: false };
+            (memory, engine.add_resource(resource))
+        })
+    }
+
+    /// All orders between works.
+    fn orders(&self) -> [Vec<bool>; 2] {
+        [0, 1].map(|at| {
+            let graph = &self.graphs[at];
+            let name = |vertex: &Vertex| match vertex.kind {
+                VertexKind::Work { command, .. } => Some((command, vertex.id)),
+                _ => None,
+            };
+            let works: BTreeMap<CommandRef, VertexId> = graph.vertices.iter().filter_map(name).collect();
+            let works: Vec<VertexId> = works.into_values().collect();
+            let pairs = works.iter().flat_map(|a| works.iter().map(move |b| (*a, *b)));
+            pairs.map(|(a, b)| a < b && graph.orders(a, b)).collect()
+        })
+    }
+}
+
+/// A step over some buffers, behind a fence and before it.
+fn recording(resources: &[ResourceId], fence: FenceId) -> Arc<Recording> {
+    let mut recording = Recording::new();
+    for resource in resources {
+        recording.begin_pass(PassDescriptor::compute());
+        recording.wait_for_fence(fence, Stages::DISPATCH);
+        recording.command(&[Work::new(Stage::Dispatch, &[Access::whole(*resource, AccessKind::WRITE)])]);
+        recording.update_fence(fence, Stages::DISPATCH);
+    }
+    recording.end_pass();
+    Arc::new(recording)
+}
+
+#[test]
+fn resources_and_fences_come_and_go() {
+    let mut recalled = 0;
+    for seed in 0..60 {
+        let mut pair = Pair::new(seed);
+        let queue = pair.both(|engine| engine.add_queue(QueueDescriptor::default()));
+        let mut buffers: Vec<_> = (0..3).map(|at| pair.buffer(at != 0)).collect();
+        let mut commits = Vec::new();
+        let behind = 1 + pair.draw(2) as usize;
+        for round in 0..24 {
+            match pair.draw(14) {
+                0 => {
+                    let at = pair.draw(3) as usize;
+                    let (memory, resource) = buffers[at];
+                    // Its commits are done, though the host may not have waited for all of them.
+                    pair.both(|engine| engine.remove_resource(resource));
+                    if pair.draw(2) == 0 {
+                        pair.both(|engine| engine.remove_memory(memory));
+                    }
+                    buffers[at] = pair.buffer(at != 0);
+                }
+                1 => pair.both(|engine| engine.remove_fence(FenceId(0))),
+                _ => {}
+            }
+            let list: Vec<ResourceId> = buffers.iter().map(|(_, resource)| *resource).collect();
+            let recording = recording(&list[..1 + round % 2], FenceId(0));
+            commits.push(pair.both(|engine| engine.commit(queue, [recording.clone()])));
+            if let Some(at) = commits.len().checked_sub(behind) {
+                let commit = commits[at].0;
+                pair.both(|engine| engine.host(HostStep::WaitForCommit { commit }));
+            }
+        }
+        let [plain, recalling] = pair.orders();
+        assert_eq!(plain, recalling, "seed {seed}");
+        assert_eq!(pair.gaps[0].is_empty(), pair.gaps[1].is_empty(), "seed {seed}");
+        recalled += pair.engines[1].recalled();
+    }
+    assert!(recalled > 300, "{recalled}");
+}
+
+/// An id that comes back stands for another resource: what was ordered by tracking is a gap now.
+#[test]
+fn ids_that_come_back_are_not_taken_for_what_they_were() {
+    let mut engine = Engine::new(EngineDescriptor { recall: true, ..EngineDescriptor::default() });
+    let queue = engine.add_queue(QueueDescriptor::default());
+    let buffer = |engine: &mut Engine, tracked| {
+        let (memory, kind) = (engine.add_memory(), ResourceKind::Buffer);
+        engine.add_resource(ResourceDescriptor { kind, memory, offset: 0, size: 64, tracked, unit: false })
+    };
+    let first = buffer(&mut engine, true);
+    let mut recording = Recording::new();
+    for _ in 0..2 {
+        recording.begin_pass(PassDescriptor::compute());
+        recording.command(&[Work::new(Stage::Dispatch, &[Access::whole(first, AccessKind::WRITE)])]);
+    }
+    recording.end_pass();
+    let recording = Arc::new(recording);
+    let run = |engine: &mut Engine| {
+        for _ in 0..6 {
+            let commit = engine.commit(queue, [recording.clone()]).0;
+            engine.host(HostStep::WaitForCommit { commit });
+        }
+        engine.take().gaps.len()
+    };
+    assert_eq!(run(&mut engine), 0);
+    assert!(engine.recalled() > 2);
+    engine.remove_resource(first);
+    // Something that was never said makes the engine forget what is over.
+    let commit = engine.commit(queue, [Arc::new(Recording::new())]).0;
+    engine.host(HostStep::WaitForCommit { commit });
+    // Enough are removed that ids are given out again.
+    let others: Vec<ResourceId> = (0..1500).map(|_| buffer(&mut engine, false)).collect();
+    others.iter().for_each(|other| engine.remove_resource(*other));
+    assert!((0..1500).any(|_| buffer(&mut engine, false) == first));
+    assert_eq!(run(&mut engine), 6);
+}
