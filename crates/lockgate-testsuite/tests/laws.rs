@@ -347,5 +347,5 @@ fn what_is_recalled_is_what_would_be_found_out() {
     check(80, &small(Shape { queues: 1, events: 2, buffer_events: 0, ..Shape::default() }), ordered);
     check(80, &small(Shape::barriers()), ordered);
     check(40, &Shape { steps: 3, ..Shape::default() }, law);
-    assert!(recalled.get() > 200, "only {} were recalled", recalled.get());
+    assert!(recalled.get() > 500, "only {} were recalled", recalled.get());
 }

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
 pub(crate) use template::Again;
-use template::{Name, Said, Saying, Setting, Size, Template};
+use template::{Name, Said, Saying, Setting, Size, Template, Told};
 
 /// Elements beyond which nothing is looked up, and beyond which the window is given up.
 const LOOKED_UP_MAX: usize = 8;
@@ -29,8 +29,10 @@ const OPS_MAX: usize = 1 << 17;
 /// A commit or an access of the host of whose end the host does not know yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Element {
-    /// What was found out about it; nothing if it was not kept. Then the engine knows of it.
-    template: Option<Arc<Template>>,
+    /// What it is; nothing if it was not kept. Then the engine knows of it.
+    told: Option<Arc<Told>>,
+    /// Whether whoever waits for it has waited for the whole window, as far as is known.
+    covers: bool,
     name: Name,
     /// Its vertices.
     base: u64,
@@ -152,9 +154,7 @@ impl Recall {
     /// Resources are about to go: what the engine does not know of yet may name them.
     pub(crate) fn remove(&mut self, engine: &mut Engine, gone: impl Fn(&Engine, ResourceId) -> bool) {
         let names = |own: &Element| {
-            own.template
-                .as_ref()
-                .is_some_and(|own| own.said.resources().any(|resource| gone(engine, resource)))
+            own.told.as_ref().is_some_and(|own| own.said.resources().any(|resource| gone(engine, resource)))
         };
         if self.window.iter().any(names) {
             self.leave(engine);
@@ -173,42 +173,38 @@ impl Recall {
     fn say(&mut self, engine: &mut Engine, saying: &Saying<'_>, name: Name) -> VertexId {
         let host = self.one_host(engine);
         let short = self.window.len() <= LOOKED_UP_MAX;
-        let is = |own: &Arc<Template>| own.is_behind(host, &self.window) && own.said.is(saying);
+        let is = |own: &Arc<Template>| own.is_behind(host, &self.window) && own.told.said.is(saying);
         let found = if short { self.templates.iter().position(is) } else { None };
         let base = engine.out.next;
-        let template = match found.and_then(|at| self.templates.remove(at)) {
+        let (told, covers) = match found.and_then(|at| self.templates.remove(at)) {
             Some(template) => {
                 template.write(&Setting { base, name, host, window: &self.window }, &mut engine.out);
                 engine.pass(name);
                 self.recalled += 1;
-                self.templates.push_front(template.clone());
-                Some(template)
+                let found = (Some(template.told.clone()), template.covers);
+                self.templates.push_front(template);
+                found
             }
             None => self.find_out(engine, saying, name, host),
         };
         let end = engine.out.next;
-        // Of what was not kept the engine knows.
-        let known = template.is_none();
-        self.window.push_back(Element { template, name, base, end, host, retired: false });
-        if known {
-            self.known = self.window.len();
-        }
+        self.window.push_back(Element { told, covers, name, base, end, host, retired: false });
         VertexId(end - 1)
     }
 
+    /// What it is, if that is kept, and whether it covers the window.
     fn find_out(
         &mut self,
         engine: &mut Engine,
         saying: &Saying<'_>,
         name: Name,
         host: Option<VertexId>,
-    ) -> Option<Arc<Template>> {
+    ) -> (Option<Arc<Told>>, bool) {
         let said = self.learn(saying);
-        let said = said.filter(|_| {
-            self.window.len() <= LOOKED_UP_MAX && self.window.iter().all(|own| own.template.is_some())
-        });
+        let all_told = self.window.iter().all(|own| own.told.is_some());
+        let keeps = said.is_some() && all_told && self.window.len() <= LOOKED_UP_MAX;
         // What is kept is found out from the window alone, so that it can be relied on when that comes again.
-        if said.is_some() {
+        if keeps {
             self.stale = true;
             self.known = 0;
         }
@@ -221,20 +217,26 @@ impl Recall {
             Saying::Commit { queue, buffers } => _ = engine.take_commit(queue, buffers),
             Saying::Host(step) => _ = engine.take_host(step),
         }
-        let clean = complaints == (engine.out.gaps.len(), engine.out.misuse.len());
-        let said = said.filter(|_| clean)?;
-        let covers = matches!(name, Name::Commit(commit) if engine.covers_all(commit));
+        self.known = self.window.len() + 1;
+        let Some(said) = said else { return (None, false) };
+        let covers = keeps && matches!(name, Name::Commit(commit) if engine.covers_all(commit));
         let setting = Setting { base, name, host, window: &self.window };
-        let template = Arc::new(Template::new(said, &setting, &engine.out.graph, from.0, covers)?);
+        let clean = complaints == (engine.out.gaps.len(), engine.out.misuse.len());
+        let graph = Some(&engine.out.graph).filter(|_| keeps && clean);
+        let template = graph.and_then(|graph| Template::new(said.clone(), &setting, graph, from.0, covers));
+        let Some(template) = template.map(Arc::new) else {
+            return (Some(Arc::new(Told::new(said, base, &engine.out.graph.vertices[from.0..]))), covers);
+        };
         // It is said as it will be said again, and the engine learns of that when it has to.
         engine.out.graph.vertices.truncate(from.0);
         engine.out.graph.edges.truncate(from.1);
         template.write(&setting, &mut engine.out);
         self.stale = true;
         self.known = 0;
-        push(&mut self.templates, TEMPLATES_MAX, template.clone());
-        keep(&mut self.templates, |own| own.said.ops());
-        Some(template)
+        let told = template.told.clone();
+        push(&mut self.templates, TEMPLATES_MAX, template);
+        keep(&mut self.templates, |own| own.told.said.ops());
+        (Some(told), covers)
     }
 
     /// Keeps a saying, if as much was said before.
@@ -271,9 +273,9 @@ impl Recall {
             engine.forget();
         }
         for own in self.window.iter().skip(self.known) {
-            let Some(template) = &own.template else { continue };
+            let Some(told) = &own.told else { continue };
             engine.set_host_waits(own.host.as_slice());
-            engine.take_again(template.clone(), own);
+            engine.take_again(told, own);
         }
         self.known = self.window.len();
     }
@@ -288,7 +290,7 @@ impl Recall {
             return true;
         };
         let own = &self.window[at];
-        if at > 0 && !own.template.as_ref().is_some_and(|own| own.covers) {
+        if at > 0 && !own.covers {
             return false;
         }
         if self.host.as_slice() == own.host.as_slice() {
@@ -322,11 +324,11 @@ impl Recall {
 
 impl Engine {
     /// Takes something whose vertices were handed out before.
-    fn take_again(&mut self, template: Arc<Template>, own: &Element) {
+    fn take_again(&mut self, told: &Arc<Told>, own: &Element) {
         let complaints = (self.out.gaps.len(), self.out.misuse.len());
         let counts = (self.next_commit, self.host.steps);
-        self.out.again = Some(Again::new(template.clone(), own.base));
-        match (&*template.said, own.name) {
+        self.out.again = Some(Again::new(told.clone(), own.base));
+        match (&*told.said, own.name) {
             (Said::Commit { queue, buffers, .. }, Name::Commit(commit)) => {
                 self.next_commit = commit.0;
                 let buffers: Vec<Arc<dyn Recorded>> =

@@ -134,7 +134,7 @@ impl Setting<'_> {
         let at = self.window.iter().position(|own| (own.base..own.end).contains(&id.0))?;
         let own = &self.window[at];
         // Which joins it has depends on what came before it.
-        let which = own.template.as_ref()?.works.binary_search(&((id.0 - own.base) as u32)).ok()?;
+        let which = own.told.as_ref()?.works.binary_search(&((id.0 - own.base) as u32)).ok()?;
         Some(VertexId(code(WINDOW + at as u64, which as u64)))
     }
 
@@ -145,7 +145,7 @@ impl Setting<'_> {
             HOST => self.host,
             _ => {
                 let own = self.window.get((whose - WINDOW) as usize)?;
-                let at = own.template.as_ref()?.works.get(which as usize)?;
+                let at = own.told.as_ref()?.works.get(which as usize)?;
                 Some(VertexId(own.base + u64::from(*at)))
             }
         }
@@ -196,17 +196,31 @@ fn with(
     Some(Edge { from: vertex(edge.from)?, by: SyncOp { at, ..edge.by }, ..*edge })
 }
 
+/// A saying, and where in what came of it its works are: all that it takes to tell the engine of it once more.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) said: Arc<Said>,
+    /// Which of its vertices are no joins.
+    works: Vec<u32>,
+}
+
+impl Told {
+    /// `base`: the first of its vertices.
+    pub(crate) fn new(said: Arc<Said>, base: u64, vertices: &[Vertex]) -> Told {
+        let works = vertices.iter().filter(|vertex| vertex.kind != VertexKind::Join);
+        Told { said, works: works.map(|vertex| (vertex.id.0 - base) as u32).collect() }
+    }
+}
+
 /// What was found out about a saying behind a window: vertices with their edges, and no complaint.
 #[derive(Debug)]
 pub(crate) struct Template {
-    pub(crate) said: Arc<Said>,
+    pub(crate) told: Arc<Told>,
     before: SmallVec<[Arc<Said>; 4]>,
     /// Which of the window have the same of the host behind them, and whether there is any.
     hosts: (bool, u64),
     /// With coded vertices and commits.
     graph: Graph,
-    /// Its vertices that are no joins.
-    works: Vec<u32>,
     /// Whether whoever waits for it has waited for the whole window.
     pub(crate) covers: bool,
 }
@@ -259,22 +273,21 @@ impl Template {
         from: usize,
         covers: bool,
     ) -> Option<Template> {
-        let own = |own: &Element| Some(own.template.as_ref()?.said.clone());
+        let own = |own: &Element| Some(own.told.as_ref()?.said.clone());
         let before = setting.window.iter().map(own).collect::<Option<_>>()?;
         let mut graph = without_loose_joins(graph, from, setting.base);
         for edge in &mut graph.edges {
             *edge = with(edge, |id| setting.encode_vertex(id), |id| setting.encode_commit(id))?;
         }
-        let is_work = |(_, vertex): &(u32, &Vertex)| vertex.kind != VertexKind::Join;
-        let works = (0..).zip(&graph.vertices).filter(is_work).map(|(at, _)| at).collect();
+        let told = Arc::new(Told::new(said, setting.base, &graph.vertices));
         let hosts = hosts(setting.host, setting.window);
-        Some(Template { said, before, hosts, graph, works, covers })
+        Some(Template { told, before, hosts, graph, covers })
     }
 
     /// Whether it is about what comes behind this window.
     pub(crate) fn is_behind(&self, host: Option<VertexId>, window: &VecDeque<Element>) -> bool {
         let same = |(said, own): (&Arc<Said>, &Element)| {
-            own.template.as_ref().is_some_and(|template| Arc::ptr_eq(&template.said, said))
+            own.told.as_ref().is_some_and(|told| Arc::ptr_eq(&told.said, said))
         };
         self.before.len() == window.len()
             && self.before.iter().zip(window).all(same)
@@ -301,19 +314,19 @@ impl Template {
 /// Vertices that were handed out already, for an engine that learns of them late. Joins it makes anew.
 #[derive(Clone, Debug)]
 pub(crate) struct Again {
-    template: Arc<Template>,
+    told: Arc<Told>,
     base: u64,
     taken: usize,
 }
 
 impl Again {
-    pub(crate) fn new(template: Arc<Template>, base: u64) -> Again {
-        Again { template, base, taken: 0 }
+    pub(crate) fn new(told: Arc<Told>, base: u64) -> Again {
+        Again { told, base, taken: 0 }
     }
 
     /// The next vertex that is no join.
     pub(crate) fn next(&mut self) -> Option<VertexId> {
-        let at = self.template.works.get(self.taken)?;
+        let at = self.told.works.get(self.taken)?;
         self.taken += 1;
         Some(VertexId(self.base + u64::from(*at)))
     }
