@@ -317,7 +317,8 @@ pub trait Observer: Send + Sync {
     fn completed(&self, commit: CommitId, report: CommitReport);
     /// Works of a commit have ended; the host may be waiting for memory.
     fn progressed(&self, commit: CommitId);
-    /// Whether somebody sleeps until something ends, or is to be called then: see [`Backend::attend`].
+    /// Whether somebody sleeps until something ends, or is to be called then: see [`Backend::attend`]. To be asked without
+    /// a lock that [`Backend::is_busy`] takes.
     fn is_awaited(&self) -> bool;
     /// The device is gone and takes nothing more. Its commits are reported as completed with the error, its events
     /// will not be signaled.

@@ -164,19 +164,17 @@ impl Flight {
             self.tell(state, told);
             return Err(why);
         }
-        let awaited = self.observer.get().is_some_and(|observer| observer.is_awaited());
-        let unwatched = if awaited { self.attend_to_all(&mut state) } else { Vec::new() };
         let told = state.settle();
         self.tell(state, told);
-        Ok(unwatched)
+        // Without the lock: the observer asks from under its own whether commits are busy. Whoever comes to wait after it was
+        // asked here attends by itself.
+        let awaited = self.observer.get().is_some_and(|observer| observer.is_awaited());
+        Ok(if awaited { self.attend() } else { Vec::new() })
     }
 
     /// What was handed over so far is reported as it ends. Returns hardware queues that need a thread.
     pub(crate) fn attend(&self) -> Vec<usize> {
-        self.attend_to_all(&mut self.lock())
-    }
-
-    fn attend_to_all(&self, state: &mut State) -> Vec<usize> {
+        let mut state = self.lock();
         let mut unwatched = Vec::new();
         for (at, queue) in state.queues.iter_mut().enumerate() {
             let Some(last) = queue.flying.back() else { continue };

@@ -352,6 +352,27 @@ fn feedback_comes_with_times_and_the_host_sees_what_was_written() {
     });
 }
 
+/// Whoever waits for memory asks the device, while the device asks who waits.
+#[test]
+fn one_thread_reads_while_another_commits() {
+    on_all_devices(|device| {
+        let scene = Scene::new(device);
+        let data = scene.buffer(&[0; 4], HazardTrackingMode::Tracked);
+        let (reader, allocator) = (data.clone(), scene.device.new_command_allocator("own"));
+        std::thread::scope(|scope| {
+            scope.spawn(move || (0..300).for_each(|_| drop(reader.read::<u32>(0, 4).unwrap())));
+            for _ in 0..300 {
+                let mut commands = scene.device.new_command_buffer("");
+                commands.begin(&allocator);
+                commands.compute_command_encoder("").fill_buffer(&data, 0..16, 1);
+                commands.end().unwrap();
+                scene.queue.commit(&[&commands]).unwrap();
+            }
+        });
+        assert_eq!(data.read::<u32>(0, 4).unwrap(), [0x0101_0101; 4]);
+    });
+}
+
 /// Devices that choose an order run what somebody waits for; the others tell whoever asks, and call whoever is to be called.
 #[test]
 fn whoever_does_not_wait_is_told_all_the_same() {

@@ -6,7 +6,8 @@
 //! itself learns of the commit when something comes up that it has to know it for, or never.
 //!
 //! Deliberately absent: events and drawables, whose values make every commit another one; with them the engine does
-//! all by itself, until the host has seen everything end. Tested as a law: `tests/laws.rs` of the test suite.
+//! all by itself, until the host has seen everything end. Tested in `tests/recall.rs`, and as a law in `tests/laws.rs` of the
+//! test suite.
 
 mod template;
 
