@@ -18,7 +18,7 @@ use crate::timing::Clock;
 use crate::tools::Tools;
 use crate::witness::Witness;
 use ash::vk;
-use lockgate_runtime::backend::{Binding, Command, Grid, Observer, Submission, SubmittedBuffer};
+use lockgate_runtime::backend::{Binding, Command, Observer, Submission, SubmittedBuffer};
 use lockgate_runtime::{CommandTiming, CommitReport, Error, ErrorKind, Result};
 use lockgate_sync::{CommitId, EventId, QueueId};
 use smallvec::SmallVec;
@@ -39,11 +39,20 @@ const KEPT_MAX: usize = 8;
 struct Commit {
     queue: u32,
     buffers: Arc<[SubmittedBuffer]>,
-    /// For each command buffer, whether it uses textures that may not have been used before.
-    fresh: Vec<bool>,
+    /// For each command buffer, what has to be looked at.
+    cares: SmallVec<[Cares; 2]>,
     report: CommitReport,
     /// When the works that were handed over will have ended.
     busy: SmallVec<[Point; 2]>,
+}
+
+/// What of a command buffer has to be looked at command by command.
+#[derive(Clone, Copy)]
+struct Cares {
+    /// It uses textures that may not have been used before.
+    fresh: bool,
+    /// It has kernels that may not be able to run with what they are bound to.
+    bindings: bool,
 }
 
 /// A batch that was handed over.
@@ -152,10 +161,10 @@ impl Flight {
             return Err(lost.clone());
         }
         for commit in submission.commits {
-            let fresh = commit.buffers.iter().map(uses_fresh).collect();
+            let cares = commit.buffers.iter().map(Cares::of).collect();
             let queue = self.hardware_queue(commit.queue);
             let (buffers, report, busy) = (commit.buffers.into(), CommitReport::default(), SmallVec::new());
-            state.commits.insert(commit.id, Commit { queue, buffers, fresh, report, busy });
+            state.commits.insert(commit.id, Commit { queue, buffers, cares, report, busy });
         }
         let plan = self.plan(&mut state, submission.graph);
         let done = self.hand_over(&mut state, plan);
@@ -199,7 +208,10 @@ impl Flight {
             };
             let (queue, buffer) = (commit.queue, &commit.buffers[command.buffer as usize]);
             let own = buffer.contents.commands().get(command.command as usize)?;
-            if let Err(why) = can_run(own, buffer) {
+            let cares = commit.cares[command.buffer as usize];
+            if cares.bindings
+                && let Err(why) = can_run(own, buffer)
+            {
                 failed.push((command.commit, why));
                 return None;
             }
@@ -212,7 +224,7 @@ impl Flight {
             let blits = matches!(own, Command::GenerateMipmaps { .. });
             let queue = if blits && !self.gpu.queues[queue as usize].graphics { graphics } else { queue };
             let mut job = Job { queue, stages, fresh: Vec::new() };
-            if commit.fresh[command.buffer as usize] {
+            if cares.fresh {
                 for texture in textures(own, buffer).into_iter().filter(|texture| !texture.is_ready()) {
                     job.fresh.push(texture.id);
                     images.entry(texture.id).or_insert(texture);
@@ -540,9 +552,10 @@ impl State {
     }
 }
 
-/// Whether a command can run at all; makes what it needs for that.
+/// Whether a command can run at all; makes what it needs for that. Grids that cut workgroups were looked at when they were
+/// recorded.
 fn can_run(command: &Command, of: &SubmittedBuffer) -> Result<()> {
-    let &Command::Dispatch { pipeline, grid, bindings, binding_count, .. } = command else { return Ok(()) };
+    let &Command::Dispatch { pipeline, bindings, binding_count, .. } = command else { return Ok(()) };
     let Some(pipeline) = of.pipelines[pipeline as usize].downcast_ref::<Pipeline>() else { return Ok(()) };
     let list = &of.contents.bindings()[bindings as usize..(bindings + binding_count) as usize];
     if pipeline.has_arrays {
@@ -551,16 +564,21 @@ fn can_run(command: &Command, of: &SubmittedBuffer) -> Result<()> {
     if pipeline.has_textures {
         make_views(pipeline, of, list)?;
     }
-    match grid {
-        Grid::Threads(threads) => pipeline.cut(threads).map(|_| ()),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
-/// Whether a command buffer uses a texture that may not have been used before.
-fn uses_fresh(buffer: &SubmittedBuffer) -> bool {
-    let fresh = |texture: &Texture| !texture.is_ready();
-    buffer.resources.iter().any(|resource| resource.downcast_ref::<Texture>().is_some_and(fresh))
+impl Cares {
+    fn of(buffer: &SubmittedBuffer) -> Cares {
+        let fresh = |texture: &Texture| !texture.is_ready();
+        let looks = |pipeline: &Pipeline| pipeline.has_arrays || pipeline.has_textures;
+        Cares {
+            fresh: buffer
+                .resources
+                .iter()
+                .any(|resource| resource.downcast_ref::<Texture>().is_some_and(fresh)),
+            bindings: buffer.pipelines.iter().any(|own| own.downcast_ref::<Pipeline>().is_some_and(looks)),
+        }
+    }
 }
 
 /// The textures that a command uses.

@@ -23,6 +23,13 @@ fn raise(clock: &mut Clock, by: &Clock) {
     clock.iter_mut().zip(by).for_each(|(own, other)| *own = (*own).max(*other));
 }
 
+/// What a work is behind on its own queue.
+struct Behind {
+    /// The first epoch that it may be in.
+    epoch: u64,
+    after: HardwareStages,
+}
+
 /// A batch that is being filled.
 #[derive(Debug, Default)]
 struct Open {
@@ -221,37 +228,56 @@ impl Planner {
     }
 
     fn work(&mut self, edges: &[Edge], command: CommandRef, job: &Job) -> Reaches {
+        // Most commands wait for nothing that is not done.
+        if !job.fresh.is_empty() || edges.iter().any(|edge| edge.from.0 >= self.first) {
+            return self.work_behind(edges, command, job);
+        }
+        let queue = &mut self.queues[job.queue as usize];
+        let (epoch, batch) = (queue.floor, queue.closed + 1);
+        queue.add(epoch, command, job.stages);
+        smallvec![Reach { queue: job.queue, stages: job.stages, epoch, batch }]
+    }
+
+    fn work_behind(&mut self, edges: &[Edge], command: CommandRef, job: &Job) -> Reaches {
         let own = job.queue as usize;
         let mut waits: SmallVec<[Point; 2]> = SmallVec::new();
-        self.each_behind(edges, job, |reach| {
-            if reach.queue != job.queue {
-                waits.push(Point { queue: reach.queue, batch: reach.batch });
-            }
-        });
+        let mut behind = self.behind(edges, job, &mut waits);
+        // A wait may begin a new batch, and may bring what was to be waited for here.
         if !waits.is_empty() {
             self.wait(own, &waits);
+            behind = self.behind(edges, job, &mut waits);
         }
-        // A wait may have begun a new batch, and may have brought what was to be waited for here.
-        let queue = &self.queues[own];
-        let mut epoch = queue.floor;
-        let mut after = HardwareStages::default();
-        self.each_behind(edges, job, |reach| {
-            if reach.queue == job.queue && !queue.open.has_behind(own, reach.batch) {
-                // An image that was made ready has no stages: its barrier held back everything that comes later.
-                let next = reach.epoch + u64::from(reach.stages != HardwareStages::default());
-                epoch = epoch.max(next);
-                after |= reach.stages;
-            }
-        });
-        let batch = queue.closed + 1;
+        let Behind { epoch, after } = behind;
+        let batch = self.queues[own].closed + 1;
         let fresh: Vec<ImageId> =
             job.fresh.iter().copied().filter(|image| !self.images.contains_key(image)).collect();
         for image in &fresh {
             let stages = HardwareStages::default();
             self.images.insert(*image, Reach { queue: job.queue, stages, epoch, batch });
         }
-        self.queues[own].add(epoch, command, job, after, fresh);
+        let queue = &mut self.queues[own];
+        queue.add(epoch, command, job.stages);
+        if after != HardwareStages::default() || !fresh.is_empty() {
+            queue.hold(epoch, job, after, fresh);
+        }
         smallvec![Reach { queue: job.queue, stages: job.stages, epoch, batch }]
+    }
+
+    /// What a work is behind on its own queue, and what it has to wait for on others.
+    fn behind(&self, edges: &[Edge], job: &Job, waits: &mut SmallVec<[Point; 2]>) -> Behind {
+        let queue = &self.queues[job.queue as usize];
+        let mut behind = Behind { epoch: queue.floor, after: HardwareStages::default() };
+        self.each_behind(edges, job, |reach| {
+            if reach.queue != job.queue {
+                waits.push(Point { queue: reach.queue, batch: reach.batch });
+            } else if !queue.open.has_behind(job.queue as usize, reach.batch) {
+                // An image that was made ready has no stages: its barrier held back everything that comes later.
+                let next = reach.epoch + u64::from(reach.stages != HardwareStages::default());
+                behind.epoch = behind.epoch.max(next);
+                behind.after |= reach.stages;
+            }
+        });
+        behind
     }
 
     /// The open batch of a queue waits for others; commands that it has already do not.
@@ -342,20 +368,14 @@ impl Queue {
         self.ends.push_back(end);
     }
 
-    fn add(
-        &mut self,
-        epoch: u64,
-        command: CommandRef,
-        job: &Job,
-        after: HardwareStages,
-        fresh: Vec<ImageId>,
-    ) {
+    fn add(&mut self, epoch: u64, command: CommandRef, stages: HardwareStages) {
         self.last = self.last.max(epoch);
-        self.open.stages |= job.stages;
+        self.open.stages |= stages;
         self.open.commands.push((epoch, command));
-        if after == HardwareStages::default() && fresh.is_empty() {
-            return;
-        }
+    }
+
+    /// A barrier before an epoch.
+    fn hold(&mut self, epoch: u64, job: &Job, after: HardwareStages, fresh: Vec<ImageId>) {
         let at = (epoch - self.floor) as usize;
         if self.open.barriers.len() <= at {
             self.open.barriers.resize_with(at + 1, Pending::default);
