@@ -6,7 +6,7 @@
 use crate::ends::all_end;
 use crate::gpu::Gpu;
 use crate::widen::widen;
-use crate::words::{declared, without_levels};
+use crate::words::{declared, mend};
 use ash::vk;
 use lockgate_runtime::backend::ComputePipelineSource;
 use lockgate_runtime::{Error, ErrorKind, Result, SourceSpan};
@@ -121,7 +121,7 @@ impl Shader {
         let pipeline = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point };
         let words =
             spv::write_vec(module, info, &options, Some(&pipeline)).map_err(|error| error.to_string())?;
-        let words = without_levels(&words);
+        let words = mend(&words);
         // The writer does not ask for all that it declares, and there are drivers that end the process.
         let allowed = options.capabilities.iter().flatten();
         let lacks =
