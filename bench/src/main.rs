@@ -9,6 +9,7 @@
 mod check;
 mod cpu;
 mod engine;
+mod frames;
 mod measure;
 mod recording;
 mod report;
@@ -56,7 +57,10 @@ fn main() {
     let options = options().unwrap_or_else(|why| fail(&why));
     let runs: [Subject; 5] = [
         ("recording", |options, report| report.section(&recording::run(options.quick))),
-        ("engine", |options, report| report.section(&engine::run(options.quick))),
+        ("engine", |options, report| {
+            report.section(&engine::run(options.quick));
+            report.section(&frames::run(options.quick));
+        }),
         ("check", |options, report| check::run(options.quick).iter().for_each(|own| report.section(own))),
         ("cpu", |options, report| report.note(&cpu::run(options.quick))),
         ("vulkan", vulkan::run),

@@ -161,3 +161,102 @@ fn ids_that_come_back_are_not_taken_for_what_they_were() {
     assert!((0..1500).any(|_| buffer(&mut engine, false) == first));
     assert_eq!(run(&mut engine), 6);
 }
+
+/// Frames of two queues that meet at events, the host some frames behind. Now and then something is another than usual.
+#[test]
+fn frames_are_paced_by_events() {
+    let (mut recalled, mut orders) = (0, 0);
+    for seed in 0..500 {
+        let mut pair = Pair::new(seed);
+        let queues = [0, 1].map(|_| pair.both(|engine| engine.add_queue(QueueDescriptor::default())));
+        // What the queues touch is not the same: events alone order them.
+        let frames = [0, 1].map(|_| recording(&[pair.buffer(true).1], None));
+        let events = [EventId(0), EventId(1)];
+        let (lag, behind) = (pair.draw(3), pair.draw(4));
+        let (waits_back, host_asks) = (pair.draw(2) == 0, events[pair.draw(2) as usize]);
+        let odd = pair.draw(3) == 0;
+        for frame in 1..=24u64 {
+            let strange = if odd { pair.draw(30) } else { 30 };
+            for (at, (queue, commands)) in queues.iter().zip(&frames).enumerate() {
+                // Values between two signals too: the later one brings them.
+                let value = 2 * frame.saturating_sub(lag + u64::from(at == 0));
+                let value = value.saturating_sub(if odd { pair.draw(9).saturating_sub(6) } else { 0 });
+                if at == 1 || waits_back {
+                    pair.both(|engine| engine.wait_for_event(*queue, events[1 - at], value));
+                }
+                pair.both(|engine| engine.commit(*queue, [commands.clone()]));
+                let signals = if strange == at as u64 { queues[1 - at] } else { *queue };
+                let value = if strange == 2 { (2 * frame).saturating_sub(3) } else { 2 * frame };
+                pair.both(|engine| engine.signal_event(signals, events[at], value));
+            }
+            let value = (2 * frame).saturating_sub(2 * behind + u64::from(strange == 3));
+            pair.both(|engine| engine.host(HostStep::WaitForEvent { event: host_asks, value }));
+            let seen = HostStep::WaitForEvent { event: EventId(1), value };
+            if strange != 4 && waits_back {
+                pair.both(|engine| engine.host(seen));
+            }
+        }
+        let [plain, recalling] = pair.orders();
+        assert_eq!(plain, recalling, "seed {seed}");
+        assert_eq!(pair.gaps[0], pair.gaps[1], "seed {seed}");
+        orders += plain.iter().filter(|ordered| **ordered).count();
+        recalled += pair.engines[1].recalled();
+    }
+    assert!(recalled > 3000 && orders > 10_000, "{recalled} {orders}");
+}
+
+/// An order is called by the value that was waited for, also where another wait was for the same.
+#[test]
+fn orders_are_called_by_what_was_waited_for() {
+    let mut engine = Engine::new(EngineDescriptor { recall: true, ..EngineDescriptor::default() });
+    let queues = [0, 1, 2].map(|_| engine.add_queue(QueueDescriptor::default()));
+    let mut commands = || {
+        let (memory, kind) = (engine.add_memory(), ResourceKind::Buffer);
+        let resource = ResourceDescriptor { kind, memory, offset: 0, size: 64, tracked: true, unit: false };
+        recording(&[engine.add_resource(resource)], None)
+    };
+    let [first, second] = [commands(), commands()];
+    let event = EventId(0);
+    for frame in 1..=20u64 {
+        engine.commit(queues[0], [first.clone()]);
+        engine.signal_event(queues[0], event, 2 * frame + 1);
+        let asked = [2 * frame + 1, 2 * frame + 1 - frame / 10 % 2];
+        for (queue, value) in queues[1..].iter().zip(asked) {
+            engine.wait_for_event(*queue, event, value);
+        }
+        engine.take();
+        let commit = engine.commit(queues[2], [second.clone()]);
+        engine.host(HostStep::WaitForCommit { commit: commit.0 });
+        let graph = engine.take().graph;
+        let labels = graph.edges.iter().filter_map(|edge| match edge.by.kind {
+            SyncKind::Event(_, value) => Some(value),
+            _ => None,
+        });
+        assert!(labels.eq([asked[1]]), "frame {frame}");
+    }
+    assert!(engine.recalled() > 20);
+}
+
+/// A value that two queues could have brought is behind what both of their signals are behind, and that is nothing.
+#[test]
+fn who_has_brought_a_value_may_be_unknown() {
+    let mut pair = Pair::new(0);
+    let queues = [0, 1].map(|_| pair.both(|engine| engine.add_queue(QueueDescriptor::default())));
+    let [first, second] = [0, 1].map(|_| recording(&[pair.buffer(false).1], None));
+    let commands = [first.clone(), second, first];
+    for value in [1, 11, 21, 31] {
+        let mut commits = Vec::new();
+        for (at, queue) in (0..).zip(queues) {
+            let commands = &commands[at as usize];
+            commits.push(pair.both(|engine| engine.commit(queue, [commands.clone()])));
+            pair.both(|engine| engine.signal_event(queue, EventId(0), value + at));
+        }
+        pair.both(|engine| engine.host(HostStep::WaitForEvent { event: EventId(0), value }));
+        commits.push(pair.both(|engine| engine.commit(queues[1], [commands[2].clone()])));
+        for CommitId(commit) in commits {
+            pair.both(|engine| engine.host(HostStep::WaitForCommit { commit }));
+        }
+    }
+    assert_eq!(pair.gaps[0].len(), 4);
+    assert_eq!(pair.gaps[0], pair.gaps[1]);
+}

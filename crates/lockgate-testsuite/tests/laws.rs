@@ -8,7 +8,9 @@ use lockgate_sync::{
     Program, Publishes, ResourceId, ResourceKind, Run, Stage, Stages, Step, SyncKind, VertexId, VertexKind,
     VisibilityOptions,
 };
-use lockgate_testsuite::generate::{Place, Shape, counterexample, places, synchronized, with_barrier};
+use lockgate_testsuite::generate::{
+    Place, Shape, counterexample, places, repeated, synchronized, with_barrier,
+};
 use lockgate_testsuite::oracle::{Node, Oracle, OracleGap};
 use lockgate_testsuite::print::to_text;
 use std::cell::Cell;
@@ -292,36 +294,6 @@ fn a_consumer_barrier_before_the_later_pass_closes_a_gap_and_adds_none() {
     });
 }
 
-/// The steps of a program several times over, with waits of the host for commits between them.
-fn repeated(program: &Program, seed: u64) -> Program {
-    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut draw = |below: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % below
-    };
-    // In most programs the host stays so far behind; in the others it waits for anything or not at all.
-    let (regular, behind) = (draw(4) > 0, 1 + draw(3));
-    let mut repeated = Program { steps: Vec::new(), ..program.clone() };
-    let mut commits = 0u64;
-    for _ in 0..6 {
-        for step in &program.steps {
-            repeated.steps.push(step.clone());
-            if !matches!(step, Step::Commit { .. }) {
-                continue;
-            }
-            commits += 1;
-            let wait =
-                if regular { commits.checked_sub(behind) } else { draw(2 * commits).checked_sub(commits) };
-            if let Some(commit) = wait {
-                repeated.host(HostStep::WaitForCommit { commit });
-            }
-        }
-    }
-    repeated
-}
-
 /// What is recalled is what would have been found out. Counts what was.
 fn recalls(program: &Program, seed: u64, recalled: &Cell<u64>) -> Result<(), String> {
     let program = repeated(program, seed);
@@ -346,6 +318,9 @@ fn what_is_recalled_is_what_would_be_found_out() {
     check(80, &small(Shape { host: 30, events: 5, buffer_events: 2, ..Shape::tracked() }), law);
     check(80, &small(Shape { queues: 1, events: 2, buffer_events: 0, ..Shape::default() }), ordered);
     check(80, &small(Shape::barriers()), ordered);
+    let events = Shape { queues: 2, steps: 6, host: 60, buffer_events: 0, ..small(Shape::events()) };
+    check(150, &Shape { tracked: 100, ..events.clone() }, law);
+    check(100, &events, ordered);
     check(40, &Shape { steps: 3, ..Shape::default() }, law);
     assert!(recalled.get() > 500, "only {} were recalled", recalled.get());
 }

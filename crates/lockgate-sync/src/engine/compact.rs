@@ -9,7 +9,7 @@ use super::frontier::{Gate, Sources};
 use super::queue::Queue;
 use super::reach::{Behind, Publish};
 use super::{Engine, History};
-use crate::{CommitId, Stage};
+use crate::Stage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -68,12 +68,11 @@ impl Engine {
         self.drawables.is_empty() && self.has_all_works(&self.host.gate.behind)
     }
 
-    /// Whether who waits for a commit has waited for everything.
-    pub(crate) fn covers_all(&mut self, commit: CommitId) -> bool {
-        let Some(state) = self.commits.get_mut(&commit) else { return false };
+    /// Whether who waits for what is behind this has waited for everything.
+    pub(crate) fn covers_all(&self, waited: &Behind) -> bool {
         let mut behind = (*self.host.gate.behind).clone();
         // The host sees all that ran before what it waits for.
-        behind.follow(state.sources.behind(), &Publish::DeviceAndAlias);
+        behind.follow(waited, &Publish::DeviceAndAlias);
         self.has_all_works(&behind)
     }
 
@@ -94,10 +93,7 @@ impl Engine {
         for (_, updates) in self.fences.values_mut().flatten() {
             *updates = Sources::default();
         }
-        self.events
-            .values_mut()
-            .flat_map(|event| event.behinds_mut())
-            .for_each(|behind| *behind = Arc::default());
+        self.events.values_mut().for_each(|event| event.forget(event.value));
         self.commits.clear();
         self.host.gate = Gate::default();
         self.host.shared = None;

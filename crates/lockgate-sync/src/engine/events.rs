@@ -34,6 +34,8 @@ struct Signal {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EventState {
     pub(crate) value: u64,
+    /// The host has the signals up to this value behind it.
+    seen: u64,
     signals: Vec<Signal>,
 }
 
@@ -43,13 +45,19 @@ impl EventState {
         // others have signaled may come later than this one.
         let spent = |last: &Signal| last.producer == signal.producer && last.value >= signal.value;
         self.value = self.value.max(signal.value);
-        if self.signals.last().is_some_and(spent) {
+        if signal.value <= self.seen || self.signals.last().is_some_and(spent) {
             return;
         }
         self.signals.push(signal);
         if self.signals.len() > SIGNALS_MAX {
             self.signals.remove(0);
         }
+    }
+
+    /// The host has all signals behind it up to a value, and the others are taken once more.
+    pub(crate) fn forget(&mut self, seen: u64) {
+        self.seen = seen;
+        self.signals.clear();
     }
 
     pub(crate) fn behinds_mut(&mut self) -> impl Iterator<Item = &mut Arc<Behind>> {
@@ -100,6 +108,18 @@ impl Engine {
         let Some(state) = self.commits.get_mut(&commit) else { return };
         let behind = state.sources.behind().clone();
         self.host_waits(&behind, None);
+    }
+
+    /// The host has seen an event take a value.
+    pub(crate) fn wait_for_value(&mut self, event: EventId, value: u64) {
+        if let Some((behind, _)) = self.event_credit(event, value) {
+            self.host_waits(&behind, None);
+        }
+    }
+
+    /// What the last signal of an event is behind.
+    pub(crate) fn last_signal(&self, event: EventId) -> Option<&Behind> {
+        Some(&self.events.get(&event)?.signals.last()?.behind)
     }
 
     /// Adds a wait to what the host has behind it.
@@ -260,10 +280,7 @@ impl Engine {
     /// What a wait for a value is ordered after: what all signals that could have brought it first have in
     /// common. The edge is the signal that brings it in the order taken.
     pub(crate) fn event_credit(&self, event: EventId, value: u64) -> Option<(Behind, Option<Edge>)> {
-        if value == 0 {
-            return None;
-        }
-        let state = self.events.get(&event)?;
+        let state = self.events.get(&event).filter(|state| value > state.seen)?;
         let mut able = state.signals.iter().filter(|signal| signal.value >= value);
         let first = able.next()?;
         let by = SyncOp { kind: SyncKind::Event(event, value), at: None };

@@ -206,12 +206,24 @@ impl Engine {
 
     /// The event takes the value when everything earlier on the queue is done.
     pub fn signal_event(&mut self, queue: QueueId, event: EventId, value: u64) {
-        self.enqueue(queue, ItemKind::Signal { event, value });
+        match self.recall.take() {
+            Some(mut recall) => {
+                recall.signal(self, queue, event, value);
+                self.recall = Some(recall);
+            }
+            None => self.take_item(queue, ItemKind::Signal { event, value }),
+        }
     }
 
     /// Everything later on the queue waits for the value, which may be signaled later.
     pub fn wait_for_event(&mut self, queue: QueueId, event: EventId, value: u64) {
-        self.enqueue(queue, ItemKind::Wait { event, value });
+        match self.recall.take() {
+            Some(mut recall) => {
+                recall.wait_for_event(self, queue, event, value);
+                self.recall = Some(recall);
+            }
+            None => self.take_item(queue, ItemKind::Wait { event, value }),
+        }
     }
 
     /// Everything later on the queue waits for everything earlier.
@@ -296,6 +308,10 @@ impl Engine {
 
     fn enqueue(&mut self, queue: QueueId, kind: ItemKind) {
         self.recalling(|recall, engine| recall.leave(engine));
+        self.take_item(queue, kind);
+    }
+
+    fn take_item(&mut self, queue: QueueId, kind: ItemKind) {
         let host = self.host_gate();
         let step = self.next_step();
         if let Some(state) = self.queues.get_mut(queue.index()) {

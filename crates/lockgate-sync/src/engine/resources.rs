@@ -87,6 +87,7 @@ impl Engine {
 
     /// Forgets an event that nobody can name any more.
     pub fn remove_event(&mut self, event: crate::EventId) {
+        self.recalling(|recall, engine| recall.remove_event(engine, event));
         self.events.remove(&event);
     }
 

@@ -6,11 +6,13 @@
 
 mod edit;
 mod lower;
+mod repeat;
 mod search;
 mod shape;
 pub mod sketch;
 
 pub use edit::{Place, places, synchronized, with_barrier};
+pub use repeat::repeated;
 pub use search::{Counterexample, counterexample, program_from_seed};
 pub use shape::{Shape, sketches};
 pub use sketch::Sketch;

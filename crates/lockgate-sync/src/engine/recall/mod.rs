@@ -5,13 +5,15 @@
 //! If the same stood behind the same window before, its vertices are written out again under new names, and the engine
 //! itself learns of the commit when something comes up that it has to know it for, or never.
 //!
-//! Deliberately absent: events and drawables, whose values make every commit another one; with them the engine does
-//! all by itself, until the host has seen everything end. Tested in `tests/recall.rs`, and as a law in `tests/laws.rs` of the
+//! Deliberately absent: drawables, and events where it is not plain which signal a wait waits for (`events.rs`); with them
+//! the engine does all by itself, until the host has seen everything end. Tested in `tests/recall.rs`, and as a law in `tests/laws.rs` of the
 //! test suite.
 
+mod events;
 mod template;
 
 use super::Engine;
+use super::linear::ItemKind;
 use crate::{CommitId, HostStep, Publishes, QueueId, Recorded, ResourceId, SyncKind, SyncOp, VertexId};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -20,14 +22,14 @@ pub(crate) use template::Again;
 use template::{Name, Said, Saying, Setting, Size, Template, Told};
 
 /// Elements beyond which nothing is looked up, and beyond which the window is given up.
-const LOOKED_UP_MAX: usize = 8;
+const LOOKED_UP_MAX: usize = 16;
 const WINDOW_MAX: usize = 64;
 /// What is kept: sayings, what was found out about them, and operations in all of them.
 const SAID_MAX: usize = 32;
-const TEMPLATES_MAX: usize = 32;
+const TEMPLATES_MAX: usize = 64;
 const OPS_MAX: usize = 1 << 17;
 
-/// A commit or an access of the host of whose end the host does not know yet.
+/// A commit, a signal, a wait or an access of the host, of whose end the host does not know yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Element {
     /// What it is; nothing if it was not kept. Then the engine knows of it.
@@ -119,8 +121,14 @@ impl Recall {
             HostStep::Access(_) | HostStep::AccessWhenIdle(_) if self.on => {
                 let number = Name::Step(engine.host.steps);
                 self.host = SmallVec::from_slice(&[self.say(engine, &Saying::Host(step), number)]);
-                self.drop_steps();
+                self.drop_loose();
                 return true;
+            }
+            HostStep::WaitForEvent { event, value } if self.on => {
+                if let Some(done) = self.host_wait(engine, event, value) {
+                    engine.pass_host_step();
+                    return done;
+                }
             }
             _ => {}
         }
@@ -217,10 +225,11 @@ impl Recall {
         match *saying {
             Saying::Commit { queue, buffers } => _ = engine.take_commit(queue, buffers),
             Saying::Host(step) => _ = engine.take_host(step),
+            Saying::Event(_) => engine.take_event(name),
         }
         self.known = self.window.len() + 1;
         let Some(said) = said else { return (None, false) };
-        let covers = keeps && matches!(name, Name::Commit(commit) if engine.covers_all(commit));
+        let covers = engine.covers(name);
         let setting = Setting { base, name, host, window: &self.window };
         let clean = complaints == (engine.out.gaps.len(), engine.out.misuse.len());
         let graph = Some(&engine.out.graph).filter(|_| keeps && clean);
@@ -272,6 +281,7 @@ impl Recall {
     fn catch_up(&mut self, engine: &mut Engine) {
         if std::mem::take(&mut self.stale) {
             engine.forget();
+            self.forget_signals(engine);
         }
         for own in self.window.iter().skip(self.known) {
             let Some(told) = &own.told else { continue };
@@ -290,6 +300,12 @@ impl Recall {
         let Some(at) = self.window.iter().position(|own| own.name == Name::Commit(commit)) else {
             return true;
         };
+        self.see(engine, at, |engine| engine.wait_for_commit(commit))
+    }
+
+    /// The host has seen something of the window end, and with it all that came before. `tell` lets the engine know.
+    /// Returns `false` if the engine has to find out what that means.
+    fn see(&mut self, engine: &mut Engine, at: usize, tell: impl FnOnce(&mut Engine)) -> bool {
         let own = &self.window[at];
         if at > 0 && !own.covers {
             return false;
@@ -302,20 +318,20 @@ impl Recall {
         match self.known.checked_sub(at + 1) {
             Some(known) if known > 0 => {
                 self.known = known;
-                engine.wait_for_commit(commit);
+                tell(engine);
             }
             _ => {
                 self.known = 0;
                 self.stale = true;
             }
         }
-        self.drop_steps();
+        self.drop_loose();
         true
     }
 
-    /// What the host did itself is behind it.
-    fn drop_steps(&mut self) {
-        while matches!(self.window.front(), Some(Element { name: Name::Step(_), .. })) {
+    /// What the host did itself is behind it, and signals and waits that have nothing before them order nothing.
+    fn drop_loose(&mut self) {
+        while matches!(self.window.front(), Some(own) if !matches!(own.name, Name::Commit(_))) {
             self.window.pop_front();
             self.known = self.known.saturating_sub(1);
         }
@@ -343,6 +359,7 @@ impl Engine {
                 self.host.steps = number;
                 self.take_host(*step);
             }
+            (Said::Event(_), name) => self.take_event(name),
             _ => {}
         }
         self.out.again = None;
@@ -359,7 +376,28 @@ impl Engine {
                 self.next_step += 1;
             }
             Name::Step(_) => self.pass_host_step(),
+            Name::Signal { .. } | Name::Wait { .. } => self.next_step += 1,
         }
+    }
+
+    fn take_event(&mut self, name: Name) {
+        match name {
+            Name::Signal { queue, event, value, .. } => {
+                self.take_item(queue, ItemKind::Signal { event, value })
+            }
+            Name::Wait { queue, event, value } => self.take_item(queue, ItemKind::Wait { event, value }),
+            _ => {}
+        }
+    }
+
+    /// Whether who waits for it has waited for everything.
+    fn covers(&mut self, name: Name) -> bool {
+        let waited = match name {
+            Name::Commit(commit) => self.commits.get_mut(&commit).map(|state| state.sources.behind().clone()),
+            Name::Signal { event, .. } => self.last_signal(event).cloned(),
+            _ => None,
+        };
+        waited.is_some_and(|waited| self.covers_all(&waited))
     }
 
     fn pass_host_step(&mut self) {

@@ -3,18 +3,36 @@
 use super::Element;
 use crate::engine::output::Output;
 use crate::{
-    CommandRef, CommitId, Edge, Graph, HostStep, QueueId, Recorded, Recording, ResourceId, SyncOp, Vertex,
-    VertexId, VertexKind,
+    CommandRef, CommitId, Edge, EventId, Graph, HostStep, QueueId, Recorded, Recording, ResourceId, SyncKind,
+    SyncOp, Vertex, VertexId, VertexKind,
 };
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// A commit or an access of the host, borrowed.
+/// A commit, an access of the host, or a signal or wait of a queue, borrowed.
 #[derive(Clone, Copy)]
 pub(crate) enum Saying<'a> {
     Commit { queue: QueueId, buffers: &'a [Arc<dyn Recorded>] },
     Host(HostStep),
+    Event(EventSaying),
+}
+
+/// A signal or a wait, its value aside, which is another each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventSaying {
+    Signal {
+        queue: QueueId,
+        event: EventId,
+    },
+    Wait {
+        queue: QueueId,
+        event: EventId,
+        /// How far back in the window the signal stands that brings the value.
+        signal: usize,
+        /// How far back another wait for the same value stands.
+        twin: Option<usize>,
+    },
 }
 
 /// How large a saying is: what is compared before it is kept.
@@ -27,7 +45,7 @@ pub(crate) struct Size {
 }
 
 impl Saying<'_> {
-    /// Nothing for an access of the host, which is small.
+    /// Nothing for what is small.
     pub(crate) fn size(&self) -> Option<Size> {
         let Saying::Commit { queue, buffers } = *self else { return None };
         let recordings = || buffers.iter().map(|buffer| buffer.recording());
@@ -45,12 +63,14 @@ impl Saying<'_> {
 pub(crate) enum Said {
     Commit { queue: QueueId, buffers: Vec<Arc<Recording>>, resources: Vec<ResourceId> },
     Host(HostStep),
+    Event(EventSaying),
 }
 
 impl Said {
     pub(crate) fn new(saying: &Saying<'_>) -> Said {
         match *saying {
             Saying::Host(step) => Said::Host(step),
+            Saying::Event(event) => Said::Event(event),
             Saying::Commit { queue, buffers } => {
                 let recordings = || buffers.iter().map(|buffer| buffer.recording());
                 let accesses = recordings().flat_map(|recording| recording.accesses());
@@ -66,6 +86,7 @@ impl Said {
     pub(crate) fn is(&self, saying: &Saying<'_>) -> bool {
         match (self, saying) {
             (Said::Host(own), Saying::Host(step)) => own == step,
+            (Said::Event(own), Saying::Event(event)) => own == event,
             (Said::Commit { queue, buffers, .. }, Saying::Commit { queue: other, buffers: others }) => {
                 let same = |(own, other): (&Arc<Recording>, &Arc<dyn Recorded>)| **own == *other.recording();
                 queue == other && buffers.len() == others.len() && buffers.iter().zip(*others).all(same)
@@ -81,7 +102,7 @@ impl Said {
             Said::Host(HostStep::Access(access) | HostStep::AccessWhenIdle(access)) => {
                 (&[][..], Some(access.resource))
             }
-            Said::Host(_) => (&[][..], None),
+            Said::Host(_) | Said::Event(_) => (&[][..], None),
         };
         many.iter().copied().chain(one)
     }
@@ -90,16 +111,29 @@ impl Said {
     pub(crate) fn ops(&self) -> usize {
         match self {
             Said::Commit { buffers, .. } => buffers.iter().map(|buffer| buffer.ops().len()).sum(),
-            Said::Host(_) => 1,
+            Said::Host(_) | Said::Event(_) => 1,
         }
     }
 }
 
-/// What an element of the window is called: commits and steps of the host are counted by the engine.
+/// What an element of the window is called, and what else of it is another each time: commits and steps of the host are
+/// counted by the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Name {
     Commit(CommitId),
     Step(u64),
+    Signal {
+        queue: QueueId,
+        event: EventId,
+        value: u64,
+        /// The value before it.
+        before: u64,
+    },
+    Wait {
+        queue: QueueId,
+        event: EventId,
+        value: u64,
+    },
 }
 
 /// Where something is found out, or said again.
@@ -151,24 +185,56 @@ impl Setting<'_> {
         }
     }
 
-    fn encode_commit(&self, id: CommitId) -> Option<CommitId> {
-        let name = Name::Commit(id);
-        if name == self.name {
-            return Some(CommitId(0));
+    fn encode_name(&self, is: impl Fn(Name) -> bool) -> Option<u64> {
+        if is(self.name) {
+            return Some(0);
         }
-        let at = self.window.iter().position(|own| own.name == name)?;
-        Some(CommitId(WINDOW + at as u64))
+        let at = self.window.iter().position(|own| is(own.name))?;
+        Some(WINDOW + at as u64)
     }
 
-    fn decode_commit(&self, coded: CommitId) -> Option<CommitId> {
-        let name = match coded.0 {
-            0 => self.name,
-            at => self.window.get((at - WINDOW) as usize)?.name,
-        };
-        match name {
-            Name::Commit(commit) => Some(commit),
-            Name::Step(_) => None,
+    fn decode_name(&self, coded: u64) -> Option<Name> {
+        match coded {
+            0 => Some(self.name),
+            at => Some(self.window.get((at - WINDOW) as usize)?.name),
         }
+    }
+
+    /// An edge with its vertex, its commit and the value of its event coded.
+    fn encode(&self, edge: &Edge) -> Option<Edge> {
+        let at = match edge.by.at {
+            Some((of, buffer, op)) => {
+                Some((CommitId(self.encode_name(|name| name == Name::Commit(of))?), buffer, op))
+            }
+            None => None,
+        };
+        let kind = match edge.by.kind {
+            SyncKind::Event(event, value) => SyncKind::Event(event, self.encode_value(event, value)?),
+            kind => kind,
+        };
+        Some(Edge { from: self.encode_vertex(edge.from)?, by: SyncOp { kind, at }, ..*edge })
+    }
+
+    fn decode(&self, edge: &Edge) -> Option<Edge> {
+        let at = match edge.by.at {
+            Some((of, buffer, op)) => match self.decode_name(of.0)? {
+                Name::Commit(commit) => Some((commit, buffer, op)),
+                _ => None,
+            },
+            None => None,
+        };
+        let kind = match edge.by.kind {
+            SyncKind::Event(event, coded) => SyncKind::Event(event, self.decode_name(coded)?.value()?),
+            kind => kind,
+        };
+        Some(Edge { from: self.decode_vertex(edge.from)?, by: SyncOp { kind, at }, ..*edge })
+    }
+
+    /// The value of a signal for its own orders, of a wait for those of others.
+    fn encode_value(&self, event: EventId, value: u64) -> Option<u64> {
+        let own = matches!(self.name, Name::Signal { event: e, value: v, .. } if (e, v) == (event, value));
+        let waits = |name| matches!(name, Name::Wait { event: e, value: v, .. } if (e, v) == (event, value));
+        if own { Some(0) } else { self.encode_name(waits) }
     }
 
     fn kind(&self, kind: VertexKind) -> VertexKind {
@@ -178,22 +244,21 @@ impl Setting<'_> {
             }
             (VertexKind::Complete(_), Name::Commit(commit)) => VertexKind::Complete(commit),
             (VertexKind::Host { .. }, Name::Step(step)) => VertexKind::Host { step },
+            (VertexKind::Signal { .. }, Name::Signal { event, value, .. }) => {
+                VertexKind::Signal { event, value }
+            }
             (kind, _) => kind,
         }
     }
 }
 
-/// An edge with its vertex and its commit replaced.
-fn with(
-    edge: &Edge,
-    vertex: impl Fn(VertexId) -> Option<VertexId>,
-    commit: impl Fn(CommitId) -> Option<CommitId>,
-) -> Option<Edge> {
-    let at = match edge.by.at {
-        Some((of, buffer, op)) => Some((commit(of)?, buffer, op)),
-        None => None,
-    };
-    Some(Edge { from: vertex(edge.from)?, by: SyncOp { at, ..edge.by }, ..*edge })
+impl Name {
+    fn value(self) -> Option<u64> {
+        match self {
+            Name::Signal { value, .. } | Name::Wait { value, .. } => Some(value),
+            _ => None,
+        }
+    }
 }
 
 /// A saying, and where in what came of it its works are: all that it takes to tell the engine of it once more.
@@ -277,7 +342,7 @@ impl Template {
         let before = setting.window.iter().map(own).collect::<Option<_>>()?;
         let mut graph = without_loose_joins(graph, from, setting.base);
         for edge in &mut graph.edges {
-            *edge = with(edge, |id| setting.encode_vertex(id), |id| setting.encode_commit(id))?;
+            *edge = setting.encode(edge)?;
         }
         let told = Arc::new(Told::new(said, setting.base, &graph.vertices));
         let hosts = hosts(setting.host, setting.window);
@@ -298,9 +363,8 @@ impl Template {
     pub(crate) fn write(&self, setting: &Setting<'_>, out: &mut Output) {
         let Graph { vertices, edges } = &mut out.graph;
         let shift = edges.len() as u32;
-        let decoded = |edge| with(edge, |id| setting.decode_vertex(id), |id| setting.decode_commit(id));
         edges.reserve(self.graph.edges.len());
-        edges.extend(self.graph.edges.iter().filter_map(decoded));
+        edges.extend(self.graph.edges.iter().filter_map(|edge| setting.decode(edge)));
         debug_assert_eq!(edges.len() - shift as usize, self.graph.edges.len());
         vertices.extend((setting.base..).zip(&self.graph.vertices).map(|(id, vertex)| Vertex {
             id: VertexId(id),
