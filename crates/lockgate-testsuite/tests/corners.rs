@@ -132,6 +132,27 @@ fn an_order_of_copies_closes_the_gaps_before_it() {
     agree(&program);
 }
 
+/// Where the order of copies is there, tracking adds none, which would say more of aliases.
+#[test]
+fn an_order_of_copies_leaves_nothing_to_tracking() {
+    let mut program = Program::new();
+    program.model.overlapping_copies_ordered = true;
+    program.model.strict_alias_visibility = true;
+    program.add_queue(QueueDescriptor::default());
+    program.add_texture(2, 2, HazardTrackingMode::Tracked);
+    program.add_placed(program.resources[0].memory, 0, 4, HazardTrackingMode::Untracked);
+    program.commit(
+        MAIN,
+        vec![buffer(|r| {
+            r.begin_pass(PassDescriptor::compute());
+            r.command(&[Work::new(Stage::Blit, &[write(A)])]);
+            r.command(&[Work::new(Stage::Blit, &[write(B), read(A)])]);
+        })],
+    );
+    assert_eq!(Oracle::new(&program).gaps().len(), 1);
+    agree(&program);
+}
+
 /// Read and written by one work in two accesses, then written: the strongest hazard is write-after-write.
 #[test]
 fn the_strongest_hazard_of_a_pair_counts() {

@@ -229,9 +229,10 @@ impl Engine {
         }
         let copies = self.orders_copies(earlier, later);
         let closes = match () {
+            // What is ordered anyhow leaves nothing to tracking.
+            () if copies => Some(SyncKind::Serial),
             () if tracked => Some(SyncKind::Tracking(a.resource)),
-            () if self.scratch.waits_for_conflicts => Some(SyncKind::Completion),
-            () => copies.then_some(SyncKind::Serial),
+            () => self.scratch.waits_for_conflicts.then_some(SyncKind::Completion),
         };
         let own = later.runs[0];
         let through_alias = self.model.strict_alias_visibility && a.resource != b.resource;
