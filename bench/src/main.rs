@@ -2,7 +2,7 @@
 //! across machines.
 //!
 //! `cargo run --release --manifest-path bench/Cargo.toml -- [WHAT] [OPTIONS]` where WHAT is `recording`, `engine`,
-//! `check`, `cpu`, `vulkan` or `all`. `--quick` is for trying, `--json FILE` writes what is printed also as JSON;
+//! `check`, `cpu`, `scaling`, `vulkan` or `all`. `--quick` is for trying, `--json FILE` writes what is printed also as JSON;
 //! `--adapter NAME` and `--workloads LETTERS` choose what `vulkan` measures, and `--features peers` before the `--`
 //! puts wgpu, blade and vulkano beside it.
 
@@ -55,7 +55,7 @@ fn fail(why: &str) -> ! {
 
 fn main() {
     let options = options().unwrap_or_else(|why| fail(&why));
-    let runs: [Subject; 5] = [
+    let runs: [Subject; 6] = [
         ("recording", |options, report| report.section(&recording::run(options.quick))),
         ("engine", |options, report| {
             report.section(&engine::run(options.quick));
@@ -63,6 +63,7 @@ fn main() {
         }),
         ("check", |options, report| check::run(options.quick).iter().for_each(|own| report.section(own))),
         ("cpu", |options, report| report.note(&cpu::run(options.quick))),
+        ("scaling", |options, report| report.section(&cpu::run_scaling(options.quick))),
         ("vulkan", vulkan::run),
     ];
     let what = options.what.as_str();

@@ -6,11 +6,13 @@ mod opencl;
 mod ours;
 mod overhead;
 mod raw;
+mod scaling;
 mod table;
 mod work;
 mod works;
 
 use crate::report::Section;
+pub use scaling::run as run_scaling;
 
 /// `KERNEL=part of a name` in the environment runs those kernels alone.
 pub fn run(quick: bool) -> Section {
