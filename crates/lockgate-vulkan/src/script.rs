@@ -2,7 +2,7 @@
 //!
 //! Recording costs several times what comparing does, and most programs say the same again and again. A script keeps no
 //! resource alive: objects are compared by address, and a weak reference keeps an address from being given to another.
-//! Deliberately absent: which recordings are kept (`flight.rs`). Tested in the contract suite.
+//! Deliberately absent: which recordings are kept (`flight/`). Tested in the contract suite.
 
 use crate::plan::{Batch, HardwareStages, Step};
 use lockgate_runtime::backend::{Binding, Command, Native, SubmittedBuffer};
