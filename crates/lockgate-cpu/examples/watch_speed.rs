@@ -1,4 +1,5 @@
-//! What observation costs, against machine code: `cargo run --release -p lockgate-cpu --example watch_speed`.
+//! What observation costs, against machine code: `cargo run --release -p lockgate-cpu --example watch_speed`. Names of
+//! kernels behind it choose some; then nothing is interpreted.
 
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
@@ -86,7 +87,7 @@ fn time(run: &mut dyn FnMut()) -> f64 {
 
 /// The best of so many rounds, each of all.
 fn best<const N: usize>(rounds: usize, mut runs: [&mut dyn FnMut(); N]) -> [f64; N] {
-    let mut least = [f64::MAX; N];
+    let mut least = [f64::INFINITY; N];
     for _ in 0..rounds {
         for (least, run) in least.iter_mut().zip(&mut runs) {
             *least = least.min(time(run));
@@ -104,7 +105,11 @@ fn main() -> std::io::Result<()> {
         ("halves", HALVES, 1),
         ("tiles", TILES, 1),
     ];
+    let chosen: Vec<String> = std::env::args().skip(1).collect();
     for (name, source, scalars) in kernels {
+        if !chosen.is_empty() && !chosen.iter().any(|chosen| chosen == name) {
+            continue;
+        }
         let mut buffers = [(); 2].map(|()| vec![0u32; (GROUPS * 64 * scalars) as usize]);
         let bindings: Vec<Binding> = buffers
             .iter_mut()
@@ -144,7 +149,8 @@ fn main() -> std::io::Result<()> {
         );
         let [fast, scalar, watched] = best(ROUNDS, [&mut code.0, &mut code.1, &mut code.2]);
         let mut slow = (plain(Engine::Interpreter, Lanes::One), watch(Engine::Interpreter, Lanes::One));
-        let [interpreter, slow] = best(1, [&mut slow.0, &mut slow.1]);
+        let rounds = usize::from(chosen.is_empty());
+        let [interpreter, slow] = best(rounds, [&mut slow.0, &mut slow.1]);
         let each = 1e9 / f64::from(GROUPS * 64);
         writeln!(
             out,

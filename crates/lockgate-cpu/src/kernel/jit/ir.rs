@@ -440,6 +440,17 @@ impl Stmt {
         }
     }
 
+    /// Whether it tells a recorder of what it accesses itself.
+    pub(super) fn is_told(&self) -> bool {
+        match self {
+            Stmt::Load { place, .. } | Stmt::Store { place, .. } | Stmt::Atomic { place, .. } => {
+                place.site.is_some()
+            }
+            Stmt::Image { site, .. } => site.is_some(),
+            _ => false,
+        }
+    }
+
     /// The variable that it reads or writes itself.
     pub(super) fn variable(&self) -> Option<Var> {
         match self {

@@ -107,10 +107,7 @@ pub(super) fn lower(
     lowering.call(&point.function, info.get_entry_point(entry), arguments)?;
     lowering.program.body = lowering.lists.pop().unwrap_or_default();
     super::tidy::drop_dead_inits(&mut lowering.program);
-    // What is told has a place of its own for each statement of the source.
-    if !observed {
-        super::passes::unroll(&mut lowering.program);
-    }
+    super::passes::unroll(&mut lowering.program);
     Ok(lowering.program)
 }
 

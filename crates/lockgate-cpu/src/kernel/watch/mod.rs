@@ -138,6 +138,8 @@ pub struct Recorder {
     quiet: Vec<bool>,
     bound: Shadow,
     shared: Shadow,
+    /// Whether nothing goes wrong in workgroup memory in any whole workgroup; nothing if it is not known.
+    settled: Option<bool>,
     /// Whether accesses of bound memory wait as runs.
     deferred: bool,
     runs: Runs,
@@ -174,6 +176,7 @@ impl Recorder {
             quiet: Vec::new(),
             bound: Shadow::new(shift, false),
             shared: Shadow::new(shift, true),
+            settled: None,
             deferred: false,
             runs: Runs::default(),
             numbers: HashMap::new(),
@@ -385,6 +388,24 @@ impl Recorder {
     pub(super) fn is_still(&self, slot: u32) -> bool {
         let quiet = self.quiet.get(slot as usize) == Some(&true);
         quiet && self.fresh.get(slot as usize).is_none_or(ByteSet::is_empty)
+    }
+
+    /// Whether it is not known yet what one workgroup says of the others' own memory.
+    pub(super) fn needs_to_settle(&self) -> bool {
+        self.settled.is_none()
+    }
+
+    /// A workgroup has told all of what each one does to its own memory.
+    pub(super) fn settle(&mut self) {
+        let own = |site: u16| self.sites[usize::from(site)].space == Space::Workgroup;
+        let remarks = self.reads_of_nothing.iter().chain(&self.out_of_range).map(|remark| remark.site);
+        let wrong = remarks.chain(self.races.iter().flat_map(|race| race.sites)).any(own);
+        self.settled = Some(self.complete && !wrong);
+    }
+
+    /// Whether nothing goes wrong in workgroup memory in any whole workgroup.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled == Some(true)
     }
 
     /// Looks for rivals of an access, piece by piece.
