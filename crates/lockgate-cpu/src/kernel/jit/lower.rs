@@ -412,7 +412,13 @@ impl<'m> Lowering<'m> {
                 self.exit(Some(self.scope()?.end))?;
             }
             // Invocations of a subgroup run at once.
-            Statement::ControlBarrier(naga::Barrier::SUB_GROUP) => self.program.subgroups = true,
+            Statement::ControlBarrier(naga::Barrier::SUB_GROUP) => {
+                self.program.subgroups = true;
+                // Who records takes it for one of the workgroup, as the interpreter has it.
+                if self.program.observed {
+                    self.emit(Stmt::Barrier(naga::Barrier::all()));
+                }
+            }
             Statement::ControlBarrier(flags) => self.emit(Stmt::Barrier(flags)),
             Statement::MemoryBarrier(_) => {}
             Statement::Call { function, ref arguments, result } => {
