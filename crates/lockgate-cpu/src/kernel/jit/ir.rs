@@ -7,7 +7,10 @@
 use lockgate_runtime::ObservedKind;
 use naga::{AtomicFunction, MathFunction, Span};
 
-use super::super::{number::Num, watch::Space};
+use super::super::{
+    number::Num,
+    watch::{Space, Turn},
+};
 
 /// A scalar value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -237,6 +240,7 @@ pub(super) struct Site {
     pub(super) space: Space,
     pub(super) variable: String,
     pub(super) told: Told,
+    pub(super) turn: Turn,
 }
 
 /// How machine code tells of a place that accesses memory.
@@ -440,15 +444,18 @@ impl Stmt {
         }
     }
 
+    /// Which of [`Program::sites`] it is itself.
+    pub(super) fn site(&self) -> Option<u32> {
+        match self {
+            Stmt::Load { place, .. } | Stmt::Store { place, .. } | Stmt::Atomic { place, .. } => place.site,
+            Stmt::Image { site, .. } => *site,
+            _ => None,
+        }
+    }
+
     /// Whether it tells a recorder of what it accesses itself.
     pub(super) fn is_told(&self) -> bool {
-        match self {
-            Stmt::Load { place, .. } | Stmt::Store { place, .. } | Stmt::Atomic { place, .. } => {
-                place.site.is_some()
-            }
-            Stmt::Image { site, .. } => site.is_some(),
-            _ => false,
-        }
+        self.site().is_some()
     }
 
     /// The variable that it reads or writes itself.

@@ -107,6 +107,7 @@ pub(super) fn lower(
     lowering.call(&point.function, info.get_entry_point(entry), arguments)?;
     lowering.program.body = lowering.lists.pop().unwrap_or_default();
     super::tidy::drop_dead_inits(&mut lowering.program);
+    super::site::find_turns(&mut lowering.program);
     super::passes::unroll(&mut lowering.program);
     Ok(lowering.program)
 }

@@ -7,7 +7,7 @@ use lockgate_runtime::ObservedKind;
 use naga::{AddressSpace, Span};
 
 use super::{
-    super::watch::Space,
+    super::watch::{Space, Turn},
     ir::{ImageOp, Memory, Place, Program, Site, Stmt, Told},
     lower::{Lowered, Lowering},
 };
@@ -34,7 +34,7 @@ impl Lowering<'_> {
             (Memory::Shared, ObservedKind::Read | ObservedKind::Write) => Told::Cells,
             _ => Told::Call,
         };
-        self.program.sites.push(Site { span, kind, space, variable, told });
+        self.program.sites.push(Site { span, kind, space, variable, told, turn: Turn::default() });
         Place { site: Some(self.program.sites.len() as u32 - 1), ..place }
     }
 
@@ -50,7 +50,8 @@ impl Lowering<'_> {
         };
         let variable = self.globals.slots.get(slot as usize).map(|slot| slot.name.clone());
         let (span, space, variable) = (self.at, Space::Slot(slot), variable.unwrap_or_default());
-        self.program.sites.push(Site { span, kind, space, variable, told: Told::Call });
+        let (told, turn) = (Told::Call, Turn::default());
+        self.program.sites.push(Site { span, kind, space, variable, told, turn });
         Some(self.program.sites.len() as u32 - 1)
     }
 
@@ -69,6 +70,26 @@ impl Lowering<'_> {
         let placed = shared.filter_map(|(handle, own)| Some((self.globals.place(handle)?, own.name.clone())));
         placed.filter(|(start, _)| *start <= offset).max_by_key(|(start, _)| *start)?.1
     }
+}
+
+/// Finds out when an invocation comes by each site. Barriers tell passes of a loop apart if none goes without.
+pub(super) fn find_turns(program: &mut Program) {
+    fn walk(list: &[Stmt], inside: Option<u32>, next: &mut u32, sites: &mut [Site]) {
+        for stmt in list {
+            *next += 1;
+            if let Some(site) = stmt.site() {
+                let again = inside.is_some();
+                sites[site as usize].turn = Turn { number: inside.unwrap_or(*next), again };
+            }
+            let parts = |body: &[Stmt]| body.iter().any(|stmt| matches!(stmt, Stmt::Barrier(_)));
+            let inside = match stmt {
+                Stmt::Loop { body, .. } if !parts(body) => inside.or(Some(*next)),
+                _ => inside,
+            };
+            stmt.lists().for_each(|list| walk(list, inside, next, sites));
+        }
+    }
+    walk(&program.body, None, &mut 0, &mut program.sites);
 }
 
 /// Whether a kernel tells of workgroup memory.

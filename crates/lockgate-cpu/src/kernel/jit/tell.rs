@@ -14,7 +14,7 @@ use super::{
     code::{Emitter, NONE, context, flags},
     element::Element,
     helpers::ImageCalls,
-    ir::{Bound, Id, Memory, Place, Told},
+    ir::{Bound, Id, Memory, Place, Site, Told},
     kept, rows,
     told::{self, APART, ASIDE, CHANGED_SHIFT, NO_KEY, Open, PIECE},
 };
@@ -70,10 +70,11 @@ impl Emitter<'_, '_> {
             }
         }
         let words = leaves.iter().all(|(_, id)| self.program.num(*id).bytes() == PIECE);
-        let told = match self.program.sites[site as usize].told {
+        let Site { told, turn, .. } = self.program.sites[site as usize];
+        let told = match told {
             _ if !words => Told::Call,
             Told::Run if self.cells => Told::Cells,
-            Told::Run if chunks.len() > 1 => Told::Call,
+            Told::Run if chunks.len() > 1 || turn.again => Told::Call,
             told => told,
         };
         Some(Access { place, site, chunks, leaves, stores, told })

@@ -254,8 +254,9 @@ impl<'a> Watcher<'a> {
     /// `image`: the bytes that are stored, if they are.
     fn touched(&mut self, number: u32, lane: u32, address: *mut u8, bytes: u32, image: *const u8) {
         let (aside, number) = (number & ASIDE != 0, number & !ASIDE);
-        let Some(&Site { kind, told, .. }) = self.sites.get(number as usize) else { return };
+        let Some(&Site { kind, told, turn, .. }) = self.sites.get(number as usize) else { return };
         let space = self.space(number);
+        self.recorder.take_turn(turn);
         let told = if aside { Told::Call } else { told };
         let runs = told == Told::Run && self.recorder.is_deferred();
         let own = self.number(number, lane);
@@ -361,8 +362,19 @@ impl<'a> Watcher<'a> {
             let each = |number: u32| start + stride * u64::from(number);
             (0..count).for_each(|number| self.recorder.add_bytes(site, each(number), bytes.into()));
         }
-        let stride = stride as u32;
-        self.recorder.add_run(Run { site, changed, epoch, stretch, first, count, start, stride, bytes });
+        let (stride, turn) = (stride as u32, self.sites[number as usize].turn);
+        self.recorder.add_run(Run {
+            site,
+            turn,
+            changed,
+            epoch,
+            stretch,
+            first,
+            count,
+            start,
+            stride,
+            bytes,
+        });
     }
 
     fn barrier(&mut self, flags: naga::Barrier) {
@@ -397,6 +409,7 @@ impl Watcher<'_> {
         let Some(open) = self.open.get_mut(call.site as usize) else { return };
         open.element = element_at(self.bindings, call.texture);
         let (site, space) = (&self.sites[call.site as usize], self.space(call.site));
+        self.recorder.take_turn(site.turn);
         let name = || site.variable.clone();
         let at = at(site, space, call.lane, &name);
         let texel = [call.fields[0], call.fields[1], call.fields[2]];

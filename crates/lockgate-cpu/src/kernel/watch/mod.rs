@@ -12,8 +12,8 @@ mod shadow;
 
 pub(super) use cells::View;
 use pages::Pages;
-pub(super) use runs::Run;
 use runs::Runs;
+pub(super) use runs::{Run, Turn};
 pub(super) use shadow::mark;
 use shadow::{Shadow, Toucher};
 use std::collections::HashMap;
@@ -142,6 +142,8 @@ pub struct Recorder {
     settled: Option<bool>,
     /// Whether accesses of bound memory wait as runs.
     deferred: bool,
+    /// When what comes next does so, for accesses that wait.
+    turn: Turn,
     runs: Runs,
     numbers: HashMap<(Option<Range<usize>>, ObservedKind, Space), u16>,
     sites: Vec<Site>,
@@ -178,6 +180,7 @@ impl Recorder {
             shared: Shadow::new(shift, true),
             settled: None,
             deferred: false,
+            turn: Turn::default(),
             runs: Runs::default(),
             numbers: HashMap::new(),
             sites: Vec::new(),
@@ -343,7 +346,19 @@ impl Recorder {
         if self.deferred && !workgroup {
             let first = self.first_invocation() + lane;
             let (epoch, count, start, stride, stretch) = (self.epochs[0], 1, address, bytes, self.stretch());
-            return self.add_run(Run { site, changed, epoch, stretch, first, count, start, stride, bytes });
+            let turn = self.turn;
+            return self.add_run(Run {
+                site,
+                turn,
+                changed,
+                epoch,
+                stretch,
+                first,
+                count,
+                start,
+                stride,
+                bytes,
+            });
         }
         let me = self.toucher(usize::from(workgroup), lane, site);
         self.touch_cells(&me, (kind, space), address, bytes, changed);
@@ -353,6 +368,11 @@ impl Recorder {
         let ground = self.grounds[memory];
         let phase = self.phase(memory, ground, self.epochs[memory]);
         Toucher { mark: mark::new(phase, lane, site), ground }
+    }
+
+    /// Says when the accesses come that are told next, as long as they wait.
+    pub(super) fn take_turn(&mut self, turn: Turn) {
+        self.turn = turn;
     }
 
     /// A place touches bytes.
