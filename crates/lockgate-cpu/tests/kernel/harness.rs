@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 pub(crate) use crate::case::*;
 use lockgate_cpu::kernel::watch::{Recorder, Space};
 use lockgate_cpu::kernel::{
-    Binding, BufferBinding, Engine, Kernel, KernelDescriptor, KernelError, Lanes, Launch, Outcome,
+    Binding, BufferBinding, Engine, Kernel, KernelDescriptor, KernelError, Lanes, Launch, Outcome, SlotKind,
 };
 use lockgate_runtime::{ByteSet, ExtentGrid, ExtentQuery, Library, ObservedKind};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
@@ -46,7 +46,13 @@ pub(crate) unsafe fn run(kernel: &Kernel, lanes: Lanes, launch: &Launch<'_>) -> 
         return (unsafe { kernel.run(launch, groups) }, None);
     }
     let granule = kernel.smallest_scalar().min(if textures(launch) { 1 } else { 4 });
-    let mut recorder = Recorder::new(launch.grid, kernel.workgroup_size(), Vec::new(), granule);
+    // Nothing is bound twice here.
+    let quiet = kernel.slots().iter().zip(launch.bindings).flat_map(|(slot, binding)| {
+        let count = if let Binding::Array(list) = binding { list.len() } else { 1 };
+        vec![!textures(launch) && matches!(slot.kind, SlotKind::Buffer { writable: false, .. }); count]
+    });
+    let recorder = Recorder::new(launch.grid, kernel.workgroup_size(), Vec::new(), granule);
+    let mut recorder = recorder.with_quiet(quiet.collect());
     // SAFETY: the caller's promise.
     let outcome = unsafe { kernel.watch(launch, groups, &mut recorder) };
     recorder.finish();

@@ -78,12 +78,13 @@ fn statement(numbers: &mut Numbers, own: bool) -> String {
     }
 }
 
-/// What a record says: all, what hangs on no order, bytes, and whether there are races.
+/// What a record says: all, what hangs on no order, bytes, whether there are races, and which are between different values.
 struct Record {
     all: String,
     gist: Vec<String>,
     bytes: Vec<String>,
     races: bool,
+    differ: Vec<String>,
 }
 
 fn record(source: &str, threads: Option<[u32; 3]>, engine: Engine, by_calls: bool) -> Record {
@@ -136,7 +137,12 @@ fn record(source: &str, threads: Option<[u32; 3]>, engine: Engine, by_calls: boo
             recorder.is_complete()
         );
         let (gist, races) = (gist(&recorder, &bindings), !recorder.races().is_empty());
-        Record { all, gist, bytes, races }
+        let differ = recorder.races().iter().filter(|race| !race.equal_values);
+        let mut differ: Vec<String> = differ
+            .map(|race| format!("{:?}", race.sites.map(|site| sites[usize::from(site)].span)))
+            .collect();
+        differ.sort();
+        Record { all, gist, bytes, races, differ }
     })
 }
 
@@ -247,4 +253,31 @@ fn the_first_workgroup_speaks_for_those_that_do_the_same() {
     assert!(!check("sum += tile[lane]; data[id.x * 2] = sum;"));
     assert!(!check("tile[lane + 3] = 1; workgroupBarrier(); sum += tile[15 - lane];"));
     assert!(check("tile[lane / 4] = lane; workgroupBarrier(); sum += tile[lane];"));
+}
+
+#[test]
+fn each_says_whether_its_store_changes_something() {
+    let differ = |body: &str| {
+        assert!(check(body), "{body}");
+        let source = format!("{HEAD}{body} }}");
+        let [one, two] =
+            [Engine::Jit, Engine::Interpreter].map(|engine| record(&source, None, engine, false));
+        assert_eq!(one.differ, two.differ, "{body}");
+        !one.differ.is_empty()
+    };
+    // One of all brings the value.
+    assert!(!differ("data[3] = 7;"));
+    assert!(!differ("wide[3] = vec4(7);"));
+    assert!(differ("data[3] = id.x;"));
+    // The last one before the reader brings nothing new, though the first of its four does.
+    let body = "if lane == 12 { sum += data[3]; } data[3] = select(id.x + 1, 1000, lane > 7);";
+    let source = format!("{HEAD}{body} }}");
+    assert_eq!(record(&source, None, Engine::Jit, false).differ.len(), 1, "of two writes");
+    // One of four changes nothing, and who reads it finds what was there.
+    let store = "data[id.x] = select(7u, 0u, lane % 4 == 1);";
+    assert!(!differ(&format!("{store} if lane == 9 {{ sum += data[id.x - 4]; }}")));
+    assert!(differ(&format!("{store} if lane == 9 {{ sum += data[id.x - 3]; }}")));
+    let store = "wide[id.x] = vec4(select(7u, 0u, lane % 4 == 1));";
+    assert!(!differ(&format!("{store} if lane == 9 {{ sum += wide[id.x - 4].y; }}")));
+    assert!(differ(&format!("{store} if lane == 9 {{ sum += wide[id.x - 3].y; }}")));
 }

@@ -13,8 +13,8 @@ struct Walk {
     vars: Vec<bool>,
     /// Labels to which some invocations may leave in one workgroup and not in another.
     labels: Vec<bool>,
-    /// Slots whose bytes it hangs on.
-    slots: Vec<u32>,
+    /// Slots whose bytes it hangs on, if it may hang on any.
+    slots: Option<Vec<u32>>,
     fixed: bool,
     changed: bool,
 }
@@ -22,18 +22,22 @@ struct Walk {
 /// The slots whose bytes must not change during a launch for its workgroups to do the same; nothing if they may differ
 /// all the same.
 pub(super) fn find(program: &Program) -> Option<Vec<u32>> {
+    walk(program, None).or_else(|| walk(program, Some(Vec::new())))
+}
+
+fn walk(program: &Program, slots: Option<Vec<u32>>) -> Option<Vec<u32>> {
     let mut walk = Walk {
         ids: vec![true; program.ids.len()],
         vars: vec![true; program.vars.len()],
         labels: vec![true; program.labels as usize],
-        slots: Vec::new(),
+        slots,
         fixed: true,
         changed: true,
     };
     while std::mem::take(&mut walk.changed) {
         walk.list(&program.body, true);
     }
-    walk.fixed.then_some(walk.slots)
+    walk.fixed.then(|| walk.slots.unwrap_or_default())
 }
 
 impl Walk {
@@ -113,8 +117,9 @@ impl Walk {
         match place.memory {
             Memory::Immediates | Memory::Constants => same,
             Memory::Slot { slot, readonly: true } => {
-                if same && !self.slots.contains(&slot) {
-                    self.slots.push(slot);
+                let Some(slots) = &mut self.slots else { return false };
+                if same && !slots.contains(&slot) {
+                    slots.push(slot);
                 }
                 same
             }

@@ -315,6 +315,9 @@ impl Code {
             if unsafe { (compiled.entry)(&raw const context) } != 0 {
                 return Outcome::Stopped;
             }
+            if let Some(watcher) = &mut watcher {
+                watcher.end_group();
+            }
             context.group = next_group(launch.grid, context.group);
         }
         Outcome::Done

@@ -91,7 +91,9 @@ impl Emitter<'_, '_> {
             return;
         }
         self.tell_abreast(&access, end);
-        self.each_told(|this, who, next| drop(this.tell_one(&access, who, next)));
+        self.each_told(|this, who, next| {
+            this.tell_one(&access, who, next);
+        });
         self.b.ins().jump(end, NONE);
         self.start(end);
     }

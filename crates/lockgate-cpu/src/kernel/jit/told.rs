@@ -193,11 +193,15 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// What the next workgroup tells; the one before has run to its end.
-    pub(super) fn telling(&mut self, whole: bool) -> Telling {
+    /// A workgroup has run to its end.
+    pub(super) fn end_group(&mut self) {
         if self.whole && self.telling.own && self.recorder.needs_to_settle() && self.is_fixed() {
             self.recorder.settle();
         }
+    }
+
+    /// What the next workgroup tells.
+    pub(super) fn telling(&mut self, whole: bool) -> Telling {
         let own = self.code.telling.own && !(whole && self.recorder.is_settled());
         self.telling = Telling { cells: self.needs_cells(), own };
         self.whole = whole;
