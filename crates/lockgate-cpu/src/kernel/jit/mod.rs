@@ -7,7 +7,7 @@
 //!
 //! Two variants exist. The main one runs four invocations at once where the workgroup's width allows it. The
 //! edge variant runs one at a time and leaves out those beyond `Launch::threads`; it is compiled when a launch first needs
-//! it. Memory for code is written before it becomes executable, and never both.
+//! it, as are those of observed kernels that tell otherwise than the first workgroup did ([`Telling`]). Memory for code is written before it becomes executable, and never both.
 
 mod abreast;
 mod access;
@@ -127,19 +127,36 @@ pub(super) fn compile(
     let program = lower::lower(module, info, entry, globals, observed)?;
     let telling = Telling { own: site::tells_own(&program), ..Telling::default() };
     let fixed = if telling.own { fixed::find(&program) } else { None };
-    let wide = match lanes {
-        Lanes::Watched => tells_abreast(&program, telling),
-        lanes => lanes == Lanes::Four && fits_four_lanes(&program),
+    let main = match lanes {
+        Lanes::Watched => compile_told(&program, globals, telling)?,
+        Lanes::Four if fits_four_lanes(&program) => compile_variant(&program, globals, 4, (false, telling))?,
+        _ => compile_variant(&program, globals, lanes_at_least(&program), (false, telling))?,
     };
-    let wide = program.subgroups || wide;
-    let main = compile_variant(&program, globals, if wide { 4 } else { 1 }, (false, telling))?;
     let (globals, edge, others) = (globals.clone(), OnceLock::new(), Default::default());
     Ok(Code { program, globals, main, edge, telling, fixed, others })
 }
 
-/// Whether an observed kernel is worth running four invocations at once: what each tells by itself costs more then.
-fn tells_abreast(program: &Program, telling: Telling) -> bool {
-    telling == Telling::default() && fits_four_lanes(program) && !site::tells_texels(program)
+/// Statements of an observed kernel that four invocations run at once: those that are told become much code.
+const ABREAST_MAX: usize = 2000;
+
+/// Code for whole workgroups of an observed kernel.
+fn compile_told(program: &Program, globals: &Globals, telling: Telling) -> Result<Compiled, &'static str> {
+    // What each tells by itself costs more where four run at once.
+    let weight: usize = program.body.iter().map(ir::Stmt::weight).sum();
+    let abreast = telling == Telling::default() && !site::tells_texels(program);
+    if abreast
+        && fits_four_lanes(program)
+        && weight <= ABREAST_MAX
+        && let Ok(code) = compile_variant(program, globals, 4, (false, telling))
+    {
+        return Ok(code);
+    }
+    compile_variant(program, globals, lanes_at_least(program), (false, telling))
+}
+
+/// Invocations that have to run at once.
+fn lanes_at_least(program: &Program) -> u32 {
+    if program.subgroups { 4 } else { 1 }
 }
 
 /// Whether neighbours in x fill whole quads.
@@ -249,8 +266,7 @@ impl Code {
 
     fn edge(&self) -> Result<&Compiled, &'static str> {
         let compiled = self.edge.get_or_init(|| {
-            let lanes = if self.program.subgroups { 4 } else { 1 };
-            compile_variant(&self.program, &self.globals, lanes, (true, self.telling))
+            compile_variant(&self.program, &self.globals, lanes_at_least(&self.program), (true, self.telling))
         });
         compiled.as_ref().map_err(|feature| *feature)
     }
@@ -263,9 +279,11 @@ impl Code {
             _ => {}
         }
         let number = usize::from(whole) + 2 * usize::from(telling.cells) + 4 * usize::from(telling.own);
-        let compile = || {
-            let wide = self.program.subgroups || whole && tells_abreast(&self.program, telling);
-            compile_variant(&self.program, &self.globals, if wide { 4 } else { 1 }, (!whole, telling))
+        let compile = || match whole {
+            true => compile_told(&self.program, &self.globals, telling),
+            false => {
+                compile_variant(&self.program, &self.globals, lanes_at_least(&self.program), (true, telling))
+            }
         };
         let compiled = self.others[number].get_or_init(compile);
         compiled.as_ref().map_err(|feature| *feature)

@@ -14,9 +14,10 @@ use lockgate_runtime::ObservedKind;
 const RUNS_MAX: usize = 1 << 18;
 /// So many are kept until a launch that is taken apart has come to the end of a part.
 const WAITING_MAX: usize = 1 << 16;
-/// A launch with more runs than this, and fewer than so many invocations for each, is better recorded without them.
+/// A launch with more runs than this, and fewer than so many invocations for each, is better recorded without them: a run
+/// costs about as much as sixteen cells.
 const RUNS_FEW: usize = 32;
-const RUN_SHORT: usize = 8;
+const RUN_SHORT: usize = 16;
 /// Before so many invocations nobody asks whether runs are plain.
 pub(super) const DUE_FIRST: u64 = 512;
 
