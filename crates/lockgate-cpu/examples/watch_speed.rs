@@ -1,4 +1,5 @@
-//! What observation costs, against machine code: `cargo run --release -p lockgate-cpu --example watch_speed`.
+//! What observation costs, against machine code: `cargo run --release -p lockgate-cpu --example watch_speed`. Names of
+//! kernels behind it choose some; then nothing is interpreted.
 
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
@@ -52,6 +53,18 @@ const HALVES: &str = "
         if lane == 0u { y[id.x / 64u] = tile[0]; }
     }";
 
+/// The same, behind a test that an invocation is in the grid: workgroups may differ.
+const GUARDED: &str = "
+    var<workgroup> tile: array<u32, 64>;
+    @group(0) @binding(0) var<storage, read> x: array<u32>;
+    @group(0) @binding(1) var<storage, read_write> y: array<u32>;
+    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+        if id.x < arrayLength(&x) { tile[lane] = x[id.x]; } else { tile[lane] = 0u; }
+        workgroupBarrier();
+        for (var s = 32u; s > 0u; s /= 2u) { if lane < s { tile[lane] += tile[lane + s]; } workgroupBarrier(); }
+        if lane == 0u { y[id.x / 64u] = tile[0]; }
+    }";
+
 /// Workgroup memory that many invocations read.
 const TILES: &str = "
     var<workgroup> a: array<f32, 64>;
@@ -65,6 +78,15 @@ const TILES: &str = "
         var sum = 0.0;
         for (var k = 0u; k < 8u; k++) { sum += a[lane / 8u * 8u + k] * b[k * 8u + lane % 8u]; }
         y[id.x] = sum;
+    }";
+
+/// Places that go on to the end of a row.
+const ROWS: &str = "
+    @group(0) @binding(0) var<storage, read> x: array<f32>;
+    @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+    @compute @workgroup_size(16, 4) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+        let at = id.x / 256u * 1024u + id.y * 256u + id.x % 256u;
+        y[at] = x[at] * 2.0 + y[at];
     }";
 
 fn compile(source: &str, engine: Engine, lanes: Lanes) -> Option<Kernel> {
@@ -86,7 +108,7 @@ fn time(run: &mut dyn FnMut()) -> f64 {
 
 /// The best of so many rounds, each of all.
 fn best<const N: usize>(rounds: usize, mut runs: [&mut dyn FnMut(); N]) -> [f64; N] {
-    let mut least = [f64::MAX; N];
+    let mut least = [f64::INFINITY; N];
     for _ in 0..rounds {
         for (least, run) in least.iter_mut().zip(&mut runs) {
             *least = least.min(time(run));
@@ -103,8 +125,14 @@ fn main() -> std::io::Result<()> {
         ("scatter", SCATTER, 1),
         ("halves", HALVES, 1),
         ("tiles", TILES, 1),
+        ("guarded", GUARDED, 1),
+        ("rows", ROWS, 1),
     ];
+    let chosen: Vec<String> = std::env::args().skip(1).collect();
     for (name, source, scalars) in kernels {
+        if !chosen.is_empty() && !chosen.iter().any(|chosen| chosen == name) {
+            continue;
+        }
         let mut buffers = [(); 2].map(|()| vec![0u32; (GROUPS * 64 * scalars) as usize]);
         let bindings: Vec<Binding> = buffers
             .iter_mut()
@@ -128,12 +156,11 @@ fn main() -> std::io::Result<()> {
         let watch = |engine, lanes| {
             let kernel = compile(source, engine, lanes);
             move || {
-                let mut recorder =
-                    Recorder::new(launch.grid, [64, 1, 1], Vec::new(), 4).with_quiet(vec![true, false]);
-                if let Some(kernel) = &kernel {
-                    // SAFETY: as above.
-                    drop(unsafe { kernel.watch(launch, 0..u64::from(GROUPS), &mut recorder) });
-                }
+                let Some(kernel) = &kernel else { return };
+                let recorder = Recorder::new(launch.grid, kernel.workgroup_size(), Vec::new(), 4);
+                let mut recorder = recorder.with_quiet(vec![true, false]);
+                // SAFETY: as above.
+                drop(unsafe { kernel.watch(launch, 0..u64::from(GROUPS), &mut recorder) });
                 recorder.finish();
             }
         };
@@ -144,7 +171,8 @@ fn main() -> std::io::Result<()> {
         );
         let [fast, scalar, watched] = best(ROUNDS, [&mut code.0, &mut code.1, &mut code.2]);
         let mut slow = (plain(Engine::Interpreter, Lanes::One), watch(Engine::Interpreter, Lanes::One));
-        let [interpreter, slow] = best(1, [&mut slow.0, &mut slow.1]);
+        let rounds = usize::from(chosen.is_empty());
+        let [interpreter, slow] = best(rounds, [&mut slow.0, &mut slow.1]);
         let each = 1e9 / f64::from(GROUPS * 64);
         writeln!(
             out,

@@ -72,7 +72,7 @@ pub enum Lanes {
     /// Four neighbours in x, one in each quarter of a vector register. Kernels for which that does not work run one
     /// after the other.
     Four,
-    /// One after the other, telling a recorder: for [`Kernel::watch`] alone.
+    /// One after the other, or four where that costs less, telling a recorder: for [`Kernel::watch`] alone.
     Watched,
 }
 

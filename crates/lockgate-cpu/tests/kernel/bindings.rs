@@ -7,12 +7,15 @@ use lockgate_cpu::kernel::{
     TextureBinding, TextureDimension, texel::TexelFormat,
 };
 
-use crate::harness::{self, ENGINES, Memory, compile, f32s, to_f32s, to_u32s, u32s};
+use crate::harness::{self, ENGINES, ENGINES_AND_RECORDERS, Memory, compile, f32s, to_f32s, to_u32s, u32s};
 
-/// Machine code does not tell a recorder of arrays; the interpreter does.
-const ALL: [(Engine, Lanes); 4] = [ENGINES[0], ENGINES[1], ENGINES[2], (Engine::Interpreter, Lanes::Watched)];
-
-fn run_on(source: &str, (engine, lanes): (Engine, Lanes), bindings: &[Binding], grid: [u32; 3]) -> Outcome {
+/// Runs a launch, and gives what a record of it says.
+fn run_on(
+    source: &str,
+    (engine, lanes): (Engine, Lanes),
+    bindings: &[Binding],
+    grid: [u32; 3],
+) -> (Outcome, Option<Vec<String>>) {
     let kernel = match compile(source, "main", &[], engine, lanes) {
         Ok(kernel) => kernel,
         Err(error) => panic!("{engine:?} {lanes:?}: {error}"),
@@ -21,7 +24,8 @@ fn run_on(source: &str, (engine, lanes): (Engine, Lanes), bindings: &[Binding], 
     let stop = AtomicBool::new(false);
     let launch = Launch { grid, threads: None, bindings, immediates: &[], stop: &stop };
     // SAFETY: the bindings belong to the caller, who uses them for nothing else meanwhile.
-    unsafe { harness::run(&kernel, lanes, &launch) }.0
+    let (outcome, recorder) = unsafe { harness::run(&kernel, lanes, &launch) };
+    (outcome, recorder.map(|recorder| harness::gist(&recorder, bindings)))
 }
 
 const BUFFERS: &str = "
@@ -48,7 +52,8 @@ const BUFFERS: &str = "
 fn buffers_by_index() {
     let words = |seed: u32, count: u32| u32s((0..count).map(|i| seed * 1000 + i));
     let mut expected: Option<Vec<Vec<u8>>> = None;
-    for engine in ALL {
+    let mut recorded = None;
+    for engine in ENGINES_AND_RECORDERS {
         let mut inputs: Vec<Memory> =
             [17, 5, 30].iter().zip(1..).map(|(count, seed)| Memory::new(&words(seed, *count))).collect();
         let mut outputs: Vec<Memory> = [17, 9].map(|count| Memory::new(&vec![0; 4 * count])).into();
@@ -64,7 +69,11 @@ fn buffers_by_index() {
             choices.binding(),
             result.binding(),
         ];
-        assert_eq!(run_on(BUFFERS, engine, &bindings, [2, 1, 1]), Outcome::Done);
+        let (outcome, record) = run_on(BUFFERS, engine, &bindings, [2, 1, 1]);
+        assert_eq!(outcome, Outcome::Done);
+        if let Some(record) = record {
+            assert_eq!(*recorded.get_or_insert_with(|| record.clone()), record, "{engine:?}");
+        }
         let all: Vec<Vec<u8>> =
             outputs.iter_mut().chain([&mut sum, &mut result]).map(Memory::bytes).collect();
         let got = to_u32s(&all[3]);
@@ -110,7 +119,8 @@ const TEXTURES: &str = "
 #[test]
 fn textures_and_samplers_by_index() {
     let mut expected: Option<Vec<Vec<u8>>> = None;
-    for engine in ALL {
+    let mut recorded = None;
+    for engine in ENGINES_AND_RECORDERS {
         let pixels = |seed: f32, side: u32| f32s((0..side * side).map(|i| seed + i as f32 / 8.0));
         let mut pictures = [Memory::new(&pixels(1.0, 3)), Memory::new(&pixels(20.0, 4))];
         let mut targets = [Memory::new(&[0; 36]), Memory::new(&[0; 64])];
@@ -128,7 +138,11 @@ fn textures_and_samplers_by_index() {
             Binding::Array(vec![picture(c, 3), picture(d, 4), Binding::Nothing]),
             result.binding(),
         ];
-        assert_eq!(run_on(TEXTURES, engine, &bindings, [2, 1, 1]), Outcome::Done);
+        let (outcome, record) = run_on(TEXTURES, engine, &bindings, [2, 1, 1]);
+        assert_eq!(outcome, Outcome::Done);
+        if let Some(record) = record {
+            assert_eq!(*recorded.get_or_insert_with(|| record.clone()), record, "{engine:?}");
+        }
         let [c, d] = &mut targets;
         let all: Vec<Vec<u8>> = [&mut result, c, d].into_iter().map(Memory::bytes).collect();
         let got = to_f32s(&all[0]);
@@ -149,7 +163,7 @@ fn arrays_that_do_not_fit_fail() {
             let source = "enable wgpu_binding_array; struct S { a: vec2<u32> }
                 @group(0) @binding(0) var<storage, read_write> list: binding_array<S, 2>;
                 @compute @workgroup_size(1) fn main() { list[1].a.x = 1u; }";
-            matches!(run_on(source, engine, bindings, [1, 1, 1]), Outcome::Failed(_))
+            matches!(run_on(source, engine, bindings, [1, 1, 1]).0, Outcome::Failed(_))
         };
         assert!(failed(&[word.binding()]));
         assert!(failed(&[Binding::Array(vec![word.binding()])]));

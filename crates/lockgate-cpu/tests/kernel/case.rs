@@ -63,8 +63,6 @@ pub(crate) struct Case<'a> {
     pub(crate) constants: Vec<(String, f64)>,
     /// Whether invocations race, in a way that all engines settle alike.
     pub(crate) races: bool,
-    /// Whether machine code can tell a recorder what it does.
-    pub(crate) told: bool,
     /// Whether the results are those of subgroups of four neighbours.
     pub(crate) subgroups_of_four: bool,
     /// How far the results of other devices may be from those of the CPU device.
@@ -82,7 +80,6 @@ impl<'a> Case<'a> {
             immediates: Vec::new(),
             constants: Vec::new(),
             races: false,
-            told: true,
             subgroups_of_four: false,
             accuracy: Accuracy::Exact,
         }

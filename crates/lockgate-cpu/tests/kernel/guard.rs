@@ -235,3 +235,20 @@ fn ranges_of_workgroups_run_apart() {
     });
     assert_eq!(harness::to_u32s(&memory.bytes()), (0..24).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_load_beyond_the_end_stays_behind_its_test_in_a_loop() {
+    let source = "
+        @group(0) @binding(0) var<storage, read> rows: array<vec4<f32>>;
+        @group(0) @binding(1) var<storage, read_write> sums: array<f32>;
+        @group(0) @binding(2) var<uniform> count: u32;
+        @compute @workgroup_size(16) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+            let at = u32(i32(id.x) - 7);
+            var sum = 0.0;
+            for (var k = 0u; k < count; k++) { sum = sum * 0.5 + rows[at].x; if (sum > 1e9) { break; } }
+            sums[id.x] = sum;
+        }";
+    let rows = harness::f32s((0..64).map(|i| i as f32));
+    let case = harness::Case::new(source, [2, 1, 1], vec![rows, vec![0; 128], harness::u32s([5, 0, 0, 0])]);
+    case.run();
+}

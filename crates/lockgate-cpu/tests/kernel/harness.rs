@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 pub(crate) use crate::case::*;
 use lockgate_cpu::kernel::watch::{Recorder, Space};
 use lockgate_cpu::kernel::{
-    Binding, BufferBinding, Engine, Kernel, KernelDescriptor, KernelError, Lanes, Launch, Outcome,
+    Binding, BufferBinding, Engine, Kernel, KernelDescriptor, KernelError, Lanes, Launch, Outcome, SlotKind,
 };
 use lockgate_runtime::{ByteSet, ExtentGrid, ExtentQuery, Library, ObservedKind};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
@@ -46,7 +46,13 @@ pub(crate) unsafe fn run(kernel: &Kernel, lanes: Lanes, launch: &Launch<'_>) -> 
         return (unsafe { kernel.run(launch, groups) }, None);
     }
     let granule = kernel.smallest_scalar().min(if textures(launch) { 1 } else { 4 });
-    let mut recorder = Recorder::new(launch.grid, kernel.workgroup_size(), Vec::new(), granule);
+    // Nothing is bound twice here.
+    let quiet = kernel.slots().iter().zip(launch.bindings).flat_map(|(slot, binding)| {
+        let count = if let Binding::Array(list) = binding { list.len() } else { 1 };
+        vec![!textures(launch) && matches!(slot.kind, SlotKind::Buffer { writable: false, .. }); count]
+    });
+    let recorder = Recorder::new(launch.grid, kernel.workgroup_size(), Vec::new(), granule);
+    let mut recorder = recorder.with_quiet(quiet.collect());
     // SAFETY: the caller's promise.
     let outcome = unsafe { kernel.watch(launch, groups, &mut recorder) };
     recorder.finish();
@@ -111,9 +117,51 @@ pub(crate) fn compile(
     Kernel::new(&KernelDescriptor { module: &module, info: &info, entry_point, constants, engine, lanes })
 }
 
+/// What a record says that does not depend on the order in which invocations run, with addresses of buffers counted from
+/// their starts.
+pub(crate) fn gist(recorder: &Recorder, bindings: &[Binding]) -> Vec<String> {
+    let all: Vec<&Binding> = bindings
+        .iter()
+        .flat_map(|binding| match binding {
+            Binding::Array(list) => list.iter().collect(),
+            binding => vec![binding],
+        })
+        .collect();
+    let start = |space: Space| match space {
+        Space::Slot(slot) => match all[slot as usize] {
+            Binding::Buffer(buffer) => buffer.ptr as u64,
+            Binding::Texture(texture) => texture.levels[0].ptr as u64,
+            _ => 0,
+        },
+        _ => 0,
+    };
+    let sites = recorder.sites();
+    let name = |site: u16| {
+        let site = &sites[usize::from(site)];
+        format!("{:?} {:?} {:?} {}", site.span, site.kind, site.space, site.variable)
+    };
+    let touched = (0..sites.len() as u16).map(|site| {
+        let start = start(sites[usize::from(site)].space);
+        let bytes = recorder.bytes(site);
+        let from_start = |range: &std::ops::Range<u64>| range.start.wrapping_sub(start)..range.end - start;
+        format!("{} {:?}", name(site), bytes.ranges().iter().map(from_start).collect::<Vec<_>>())
+    });
+    let beyond = recorder.out_of_range().iter().map(|at| format!("beyond {} {}", name(at.site), at.count));
+    let nothing = recorder.reads_of_nothing().map(|at| format!("nothing {} {}", name(at.site), at.count));
+    let mut gist: Vec<String> = touched.chain(beyond).chain(nothing).collect();
+    gist.sort();
+    gist.push(format!("races {} complete {}", !recorder.races().is_empty(), recorder.is_complete()));
+    gist
+}
+
 impl Case<'_> {
     /// What the buffers hold after a run on one engine.
     pub(crate) fn run_on(&self, engine: Engine, lanes: Lanes) -> Vec<Vec<u8>> {
+        self.run_and_record(engine, lanes).0
+    }
+
+    /// The same, and what a record of the run says.
+    fn run_and_record(&self, engine: Engine, lanes: Lanes) -> (Vec<Vec<u8>>, Option<Vec<String>>) {
         let kernel = match compile(self.source, self.entry, &self.constants, engine, lanes) {
             Ok(kernel) => kernel,
             Err(error) => panic!("{engine:?} {lanes:?}: {error}"),
@@ -130,12 +178,13 @@ impl Case<'_> {
         };
         // SAFETY: the memories outlive the call, and nothing else uses them meanwhile.
         let (outcome, recorder) = unsafe { run(&kernel, lanes, &launch) };
-        if let Some(recorder) = recorder {
-            assert_eq!(races(&recorder), self.races, "{}", self.source);
-            self.compare_extents(&recorder, &bindings);
+        if let Some(recorder) = &recorder {
+            assert_eq!(races(recorder), self.races, "{}", self.source);
+            self.compare_extents(recorder, &bindings);
         }
         assert_eq!(outcome, Outcome::Done, "{engine:?} {lanes:?}");
-        memories.iter_mut().map(Memory::bytes).collect()
+        let record = recorder.map(|recorder| gist(&recorder, &bindings));
+        (memories.iter_mut().map(Memory::bytes).collect(), record)
     }
 
     /// What is proven of a kernel is what it does.
@@ -175,14 +224,16 @@ impl Case<'_> {
         }
     }
 
-    /// Runs on all engines, which have to agree bit by bit, and gives what they agree on.
+    /// Runs on all engines, which have to agree bit by bit and record the same, and gives what they agree on.
     pub(crate) fn run(&self) -> Vec<Vec<u8>> {
         let expected = self.run_on(Engine::Interpreter, Lanes::One);
+        let mut recorded = None;
         for (engine, lanes) in ENGINES_AND_RECORDERS {
-            if !self.told && (engine, lanes) == (Engine::Jit, Lanes::Watched) {
-                continue;
+            let (got, record) = self.run_and_record(engine, lanes);
+            if let Some(record) = record {
+                let known = recorded.get_or_insert_with(|| record.clone());
+                assert_eq!(*known, record, "{engine:?} {lanes:?}: {}", self.source);
             }
-            let got = self.run_on(engine, lanes);
             for (buffer, (got, expected)) in got.iter().zip(&expected).enumerate() {
                 assert_same(got, expected, &format!("{engine:?} {lanes:?}, buffer {buffer}"));
             }

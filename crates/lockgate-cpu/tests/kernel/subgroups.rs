@@ -25,8 +25,7 @@ fn check_sized(size: &str, count: u32, threads: Option<[u32; 3]>, body: &str) ->
     let words = 3 * count;
     let xs = (0..words).map(|i| if i < 8 { i + 1 } else { numbers.next() % 1000 });
     let buffers = vec![u32s(xs), vec![0xEE; 4 * words as usize], u32s([5])];
-    let case =
-        Case { threads, told: false, subgroups_of_four: true, ..Case::new(&source, [3, 1, 1], buffers) };
+    let case = Case { threads, subgroups_of_four: true, ..Case::new(&source, [3, 1, 1], buffers) };
     to_u32s(&case.run()[1])
 }
 
@@ -157,8 +156,7 @@ fn subgroups_of_any_workgroup() {
             @builtin(local_invocation_id) local: vec3<u32>) {
             rs[id.x] = vec4(subgroup, lane, local.x, subgroupAdd(lane));
         }";
-    let case =
-        Case { told: false, subgroups_of_four: true, ..Case::new(ids, [2, 1, 1], vec![vec![0; 16 * 14]]) };
+    let case = Case { subgroups_of_four: true, ..Case::new(ids, [2, 1, 1], vec![vec![0; 16 * 14]]) };
     let got = to_u32s(&case.run()[0]);
     for (i, row) in got.chunks(4).enumerate() {
         let l = i as u32 % 7;

@@ -24,7 +24,14 @@ fn texture(memory: &mut Memory, format: TexelFormat, dimension: TextureDimension
     Binding::Texture(TextureBinding { format, dimension, levels: vec![level] })
 }
 
-fn run(source: &str, engine: Engine, lanes: Lanes, bindings: &[Binding], grid: [u32; 3]) {
+/// Runs a launch, and gives what a record of it says.
+fn run(
+    source: &str,
+    engine: Engine,
+    lanes: Lanes,
+    bindings: &[Binding],
+    grid: [u32; 3],
+) -> Option<Vec<String>> {
     let kernel = match compile(source, "main", &[], engine, lanes) {
         Ok(kernel) => kernel,
         Err(error) => panic!("{engine:?} {lanes:?}: {error}"),
@@ -34,7 +41,8 @@ fn run(source: &str, engine: Engine, lanes: Lanes, bindings: &[Binding], grid: [
     // SAFETY: the bindings belong to the caller, who uses them for nothing else meanwhile.
     let (outcome, recorder) = unsafe { harness::run(&kernel, lanes, &launch) };
     assert_eq!(outcome, Outcome::Done);
-    assert!(recorder.is_none_or(|recorder| !harness::races(&recorder)));
+    assert!(recorder.as_ref().is_none_or(|recorder| !harness::races(recorder)));
+    recorder.map(|recorder| harness::gist(&recorder, bindings))
 }
 
 #[test]
@@ -225,5 +233,37 @@ fn linear_filters_blend() {
         let view = texture(&mut image, TexelFormat::R8Unorm, TextureDimension::D2, [2, 1, 1]);
         run(source, engine, lanes, &[view, Binding::Sampler(sampler), out.binding()], [1, 1, 1]);
         assert_eq!(to_f32s(&out.bytes()), [0.0, 0.25, 0.75, 1.0]);
+    }
+}
+
+#[test]
+fn each_of_a_subgroup_tells_of_its_texels() {
+    let source = "
+        @group(0) @binding(0) var picture: texture_2d<u32>;
+        @group(0) @binding(1) var<storage, read_write> sums: array<u32>;
+        @group(0) @binding(2) var target_: texture_storage_2d<r32uint, write>;
+        @compute @workgroup_size(8) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+            var sum = subgroupAdd(textureLoad(picture, vec2(id.x % 4u, id.x / 4u), 0).x);
+            if id.x % 4u != 0u { sum += textureLoad(picture, vec2(3u, 2u), 0).x; }
+            if id.x % 3u == 1u { sum += textureLoad(picture, vec2(id.x, 1u), 0).x; }
+            textureStore(target_, vec2(id.x, 0u), vec4(sum));
+            sums[id.x] = sum;
+        }";
+    let mut seen = None;
+    for (engine, lanes) in ENGINES_AND_RECORDERS {
+        let words = |count: u32| (0..count).flat_map(|i| (7 * i + 1).to_le_bytes()).collect::<Vec<u8>>();
+        let (mut from, mut sums, mut to) =
+            (Memory::new(&words(24)), Memory::new(&[0; 64]), Memory::new(&[0; 48]));
+        let bindings = [
+            texture(&mut from, TexelFormat::R32Uint, TextureDimension::D2, [6, 4, 1]),
+            sums.binding(),
+            texture(&mut to, TexelFormat::R32Uint, TextureDimension::D2, [12, 1, 1]),
+        ];
+        let record = run(source, engine, lanes, &bindings, [2, 1, 1]);
+        let (values, kept) = seen.get_or_insert_with(|| (sums.bytes(), record.clone()));
+        assert_eq!(*values, sums.bytes(), "{engine:?} {lanes:?}");
+        if let Some(record) = record {
+            assert_eq!(*kept.get_or_insert_with(|| record.clone()), record, "{engine:?} {lanes:?}");
+        }
     }
 }

@@ -118,7 +118,7 @@ fn sums_and_scans_by_subgroups() {
     let mut numbers = Numbers(3);
     let values: Vec<u32> = (0..192).map(|_| numbers.next() % 100).collect();
     let buffers = vec![u32s(values.iter().copied()), vec![0; 768], vec![0; 4]];
-    let got = Case { told: false, ..Case::new(source, [3, 1, 1], buffers) }.run();
+    let got = Case::new(source, [3, 1, 1], buffers).run();
     let mut running = 0;
     for (i, (got, value)) in to_u32s(&got[1]).into_iter().zip(&values).enumerate() {
         running = if i % 64 == 0 { 0 } else { running };

@@ -1,5 +1,6 @@
 //! Machine code that looks at cells itself records what it records if it tells each access: places, races with lines,
-//! invocations and counts, reads of nothing, and bytes. The interpreter finds races in the same kernels.
+//! invocations and counts, reads of nothing, and bytes. The interpreter finds races in the same kernels, and where there are
+//! none it records the same, index by index.
 
 use std::sync::atomic::AtomicBool;
 
@@ -8,7 +9,7 @@ use lockgate_cpu::kernel::{
 };
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
-use crate::harness::Numbers;
+use crate::harness::{Numbers, gist};
 
 const GROUPS: u32 = 6;
 const LANES: u64 = 16;
@@ -23,7 +24,7 @@ const HEAD: &str = "
     var<workgroup> tile: array<u32, 16>;
     var<workgroup> hits: array<atomic<u32>, 16>;
     @compute @workgroup_size(16) fn main(@builtin(global_invocation_id) id: vec3u,
-        @builtin(local_invocation_index) lane: u32) {
+        @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
         var sum = 0u;
         if id.x > 1000 { sum += data[0] + atomicLoad(&counts[0]) + wide[0].x + input[0]; }
 ";
@@ -31,7 +32,7 @@ const HEAD: &str = "
 /// An element below 16 for the tile, or anywhere.
 fn element(numbers: &mut Numbers, own: bool, tile: bool) -> String {
     let (a, b) = (2 * (numbers.next() % 8) + 1, numbers.next() % 16);
-    match (numbers.next() % if own { 2 } else { 7 }, tile) {
+    match (numbers.next() % if own { 9 } else { 8 } / if own { 8 } else { 1 }, tile) {
         (0, true) => "lane".into(),
         (0, false) => "id.x".into(),
         (1, true) => format!("(lane * {a} + {b}) % 16"),
@@ -43,15 +44,17 @@ fn element(numbers: &mut Numbers, own: bool, tile: bool) -> String {
         (4, false) => format!("(id.x * {a} + {b}) % 97"),
         (5, true) => format!("lane + {}", b / 8),
         (5, false) => format!("id.x * {a}"),
-        (_, true) => "sum % 16 * 0".into(),
-        (_, false) => format!("(id.x * id.x + {b}) % 61"),
+        (6, true) => "sum % 16 * 0".into(),
+        (6, false) => format!("(id.x * id.x + {b}) % 61"),
+        (_, true) => "(lane + id.x / 16) % 16".into(),
+        (_, false) => format!("select(id.x, 9999 + lane, lane % 8 == {})", b / 2),
     }
 }
 
 fn statement(numbers: &mut Numbers, own: bool) -> String {
     let anywhere = element(numbers, own, false);
     let tile = element(numbers, own, true);
-    match numbers.next() % if own { 12 } else { 18 } {
+    match numbers.next() % if own { 15 } else { 21 } {
         0 => format!("data[{anywhere}] = id.x;"),
         1 => format!("data[{anywhere}] = 7;"),
         2 => format!("data[{anywhere}] += 1;"),
@@ -63,17 +66,28 @@ fn statement(numbers: &mut Numbers, own: bool) -> String {
         9 => "storageBarrier();".into(),
         10 => "workgroupBarrier(); storageBarrier();".into(),
         11 => format!("for (var k = 0u; k < 3; k++) {{ data[128 * k + {anywhere}] = sum; }}"),
-        12 => format!("atomicAdd(&counts[{anywhere}], 1);"),
-        13 => format!("sum += atomicLoad(&counts[{anywhere}]);"),
-        14 => format!("wide[{anywhere}] = vec4(sum, 1, id.x, 0);"),
-        15 => format!("if id.x % 3 == 1 {{ sum += wide[{anywhere}].y; }}"),
-        16 => format!("atomicMax(&hits[{tile}], lane);"),
+        12 => format!("if id.x % 8 != {} {{ sum += data[{anywhere}]; }}", anywhere.len() % 8),
+        13 => format!("if lane > {} {{ data[{anywhere}] = sum; }}", anywhere.len() % 16),
+        14 => format!("if lane < 9 {{ sum += tile[{tile}]; }} else {{ tile[{tile}] = 3; }}"),
+        15 => format!("atomicAdd(&counts[{anywhere}], 1);"),
+        16 => format!("sum += atomicLoad(&counts[{anywhere}]);"),
+        17 => format!("wide[{anywhere}] = vec4(sum, 1, id.x, 0);"),
+        18 => format!("if id.x % 3 == 1 {{ sum += wide[{anywhere}].y; }}"),
+        19 => format!("atomicMax(&hits[{tile}], lane);"),
         _ => format!("sum += input[{anywhere}];"),
     }
 }
 
-/// What a record says, and whether there are races.
-fn record(source: &str, engine: Engine, by_calls: bool) -> (String, Vec<String>, bool) {
+/// What a record says: all, what hangs on no order, bytes, whether there are races, and which are between different values.
+struct Record {
+    all: String,
+    gist: Vec<String>,
+    bytes: Vec<String>,
+    races: bool,
+    differ: Vec<String>,
+}
+
+fn record(source: &str, threads: Option<[u32; 3]>, engine: Engine, by_calls: bool) -> Record {
     let module = naga::front::wgsl::parse_str(source).unwrap_or_else(|error| panic!("{error}: {source}"));
     let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module).unwrap();
     let lanes = if engine == Engine::Jit { Lanes::Watched } else { Lanes::One };
@@ -89,7 +103,7 @@ fn record(source: &str, engine: Engine, by_calls: bool) -> (String, Vec<String>,
         let buffer = BufferBinding { ptr: start.cast(), len: 4 * WORDS as u64 };
         let bindings = [buffer; 4].map(Binding::Buffer);
         let (grid, stop) = ([GROUPS, 1, 1], AtomicBool::new(false));
-        let launch = Launch { grid, threads: None, bindings: &bindings, immediates: &[], stop: &stop };
+        let launch = Launch { grid, threads, bindings: &bindings, immediates: &[], stop: &stop };
         // Of some bytes is known that nobody has written them.
         let (start, fresh) = (start as u64, if source.len().is_multiple_of(2) { 4 * 70 } else { 0 });
         let fresh = vec![(start..start + fresh).into(); 4];
@@ -122,36 +136,50 @@ fn record(source: &str, engine: Engine, by_calls: bool) -> (String, Vec<String>,
             recorder.out_of_range(),
             recorder.is_complete()
         );
-        (all, bytes, !recorder.races().is_empty())
+        let (gist, races) = (gist(&recorder, &bindings), !recorder.races().is_empty());
+        let differ = recorder.races().iter().filter(|race| !race.equal_values);
+        let mut differ: Vec<String> = differ
+            .map(|race| format!("{:?}", race.sites.map(|site| sites[usize::from(site)].span)))
+            .collect();
+        differ.sort();
+        Record { all, gist, bytes, races, differ }
     })
 }
 
 /// Whether all that is recorded is the same, and there are races.
-fn check(body: &str) -> bool {
+fn check_in(body: &str, threads: Option<[u32; 3]>) -> bool {
     let source = format!("{HEAD}{body}\ndata[id.x + 256] = sum; }}");
-    let inline = record(&source, Engine::Jit, false);
-    let calls = record(&source, Engine::Jit, true);
-    assert_eq!(inline, calls, "{source}");
-    let interpreted = record(&source, Engine::Interpreter, false);
-    assert_eq!((&inline.1, inline.2), (&interpreted.1, interpreted.2), "{source}");
-    inline.2
+    let record = |engine, by_calls| record(&source, threads, engine, by_calls);
+    let (inline, calls) = (record(Engine::Jit, false), record(Engine::Jit, true));
+    assert_eq!(inline.all, calls.all, "{source}");
+    let interpreted = record(Engine::Interpreter, false);
+    assert_eq!((&inline.bytes, inline.races), (&interpreted.bytes, interpreted.races), "{source}");
+    if !inline.races {
+        assert_eq!(inline.gist, interpreted.gist, "{source}");
+    }
+    inline.races
+}
+
+fn check(body: &str) -> bool {
+    check_in(body, None)
 }
 
 #[test]
 fn cells_in_machine_code_record_what_calls_do() {
     let mut counts = [0; 2];
-    for seed in 1..=240u64 {
+    for seed in 1..=480u64 {
         let mut numbers = Numbers(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         // Own elements alone, with or without a few others.
         let strange = [0, 12, 4, 2][seed as usize % 4];
         let count = 3 + numbers.next() % 10;
-        let mut body = String::new();
+        let mut body = if seed % 5 == 0 { "sum += subgroupAdd(lane);\n" } else { "" }.to_string();
+        let threads = (seed % 3 == 0).then_some([75 + seed as u32 % 20, 1, 1]);
         for _ in 0..count {
             let own = strange == 0 || !numbers.next().is_multiple_of(strange);
             body += &statement(&mut numbers, own);
             body += "\n";
         }
-        counts[usize::from(check(&body))] += 1;
+        counts[usize::from(check_in(&body, threads))] += 1;
     }
     assert!(counts.iter().all(|count| *count > 30), "{counts:?}");
 }
@@ -179,4 +207,77 @@ fn a_second_reader_is_known_to_the_first() {
     assert!(check(&bound("id.x > 36 && id.x < 39", "id.x == 37")));
     assert!(check(&bound("id.x == 1 || id.x == 37", "id.x == 37")));
     assert!(!check(&bound("id.x == 37", "id.x == 37")));
+}
+
+#[test]
+fn an_invocation_reads_what_it_has_written_before() {
+    // A read whose run ends comes after a write whose run goes on.
+    for spaces in ["", " "] {
+        assert!(!check(&format!("data[id.x] = 1; if id.x % 8 != 5 {{ sum += data[id.x]; }}{spaces}")));
+        assert!(!check(&format!("if id.x % 8 != 5 {{ sum += data[id.x]; }} data[id.x] = 1;{spaces}")));
+        let one = "for (var k = 0u; k < 2; k++) { if k == 0 { data[id.x] = 1; } else if id.x % 8 != 5 { sum += data[id.x]; } }";
+        assert!(!check(&format!("{one}{spaces}")));
+        let two = "for (var k = 0u; k < 2; k++) { if k == 1 { data[id.x] = 1; } else if id.x % 8 != 5 { sum += data[id.x]; } }";
+        assert!(!check(&format!("{two}{spaces}")));
+    }
+}
+
+#[test]
+fn the_first_workgroup_does_not_speak_for_those_that_do_otherwise() {
+    for body in [
+        "if id.x / 16 == 3 { tile[lane / 2] = 1; }",
+        "tile[lane * (group.x + 1) % 16] = 1;",
+        "var at = lane; if group.x == 2 { at = lane / 2; } tile[at] = 1;",
+        "var at = lane; if group.x == 2 { at = lane / 2; } if at == 3 { tile[0] = 1; }",
+        "for (var k = 0u; k < 3; k++) { if k >= group.x { break; } tile[lane / 2] = 1; }",
+        "for (var k = 0u; k < group.x; k++) { tile[lane / 2] = 1; }",
+        "if group.x < 5 { if id.x % 3 == 0 { data[id.x] = 1; } } else { tile[lane / 2] = 1; }",
+        "tile[lane] = 1; if group.x != 4 { workgroupBarrier(); } sum += tile[lane ^ 1];",
+        "sum = group.x; tile[lane] = sum; workgroupBarrier(); if tile[lane] == 2 { tile[0] = 1; }",
+        "if atomicAdd(&hits[lane], group.x) + group.x == 5 { tile[0] = 1; }",
+        "if subgroupAdd(group.x) == 20 { tile[0] = 1; }",
+    ] {
+        assert!(check(body), "{body}");
+    }
+}
+
+#[test]
+fn the_first_workgroup_speaks_for_those_that_do_the_same() {
+    let halves = "tile[lane] = lane; workgroupBarrier();
+        for (var s = 8u; s > 0; s /= 2) { if lane < s { tile[lane] += tile[lane + s]; } workgroupBarrier(); }
+        if lane == 0 { data[group.x] = tile[0]; }";
+    assert!(!check(halves));
+    assert!(!check_in(halves, Some([90, 1, 1])));
+    assert!(check(&halves.replace("lane + s", "lane + s / 2")));
+    // What is wrong in the first is wrong, and counted, in all.
+    assert!(!check("sum += tile[lane]; data[id.x * 2] = sum;"));
+    assert!(!check("tile[lane + 3] = 1; workgroupBarrier(); sum += tile[15 - lane];"));
+    assert!(check("tile[lane / 4] = lane; workgroupBarrier(); sum += tile[lane];"));
+}
+
+#[test]
+fn each_says_whether_its_store_changes_something() {
+    let differ = |body: &str| {
+        assert!(check(body), "{body}");
+        let source = format!("{HEAD}{body} }}");
+        let [one, two] =
+            [Engine::Jit, Engine::Interpreter].map(|engine| record(&source, None, engine, false));
+        assert_eq!(one.differ, two.differ, "{body}");
+        !one.differ.is_empty()
+    };
+    // One of all brings the value.
+    assert!(!differ("data[3] = 7;"));
+    assert!(!differ("wide[3] = vec4(7);"));
+    assert!(differ("data[3] = id.x;"));
+    // The last one before the reader brings nothing new, though the first of its four does.
+    let body = "if lane == 12 { sum += data[3]; } data[3] = select(id.x + 1, 1000, lane > 7);";
+    let source = format!("{HEAD}{body} }}");
+    assert_eq!(record(&source, None, Engine::Jit, false).differ.len(), 1, "of two writes");
+    // One of four changes nothing, and who reads it finds what was there.
+    let store = "data[id.x] = select(7u, 0u, lane % 4 == 1);";
+    assert!(!differ(&format!("{store} if lane == 9 {{ sum += data[id.x - 4]; }}")));
+    assert!(differ(&format!("{store} if lane == 9 {{ sum += data[id.x - 3]; }}")));
+    let store = "wide[id.x] = vec4(select(7u, 0u, lane % 4 == 1));";
+    assert!(!differ(&format!("{store} if lane == 9 {{ sum += wide[id.x - 4].y; }}")));
+    assert!(differ(&format!("{store} if lane == 9 {{ sum += wide[id.x - 3].y; }}")));
 }

@@ -3,7 +3,7 @@
 //! An index out of range is clamped for a load and drops a store. Lanes with neighbouring elements use whole
 //! registers; others go one by one. An array of each invocation keeps the lanes of a scalar next to each other.
 
-use cranelift_codegen::ir::{Block, InstBuilder, Value, condcodes::IntCC, types};
+use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, Value, condcodes::IntCC, types};
 
 use super::{
     super::number::Num,
@@ -17,11 +17,13 @@ use super::{
 /// Scalars at byte offsets of a place.
 type Leaves<'a> = &'a [(u32, Id)];
 
-/// Neighbouring elements: where the first one starts, and whether there may be none.
-struct Row {
-    start: Value,
-    offset: i32,
+/// Neighbouring elements: where the first one starts, whether there may be none, and whether that was tested, so that a load
+/// must not be moved ahead of it.
+pub(super) struct Row {
+    pub(super) start: Value,
+    pub(super) offset: i32,
     doubtful: bool,
+    tested: bool,
 }
 
 /// Where each lane's element starts.
@@ -188,10 +190,16 @@ impl Emitter<'_, '_> {
 
     /// For one index that may rise by one from lane to lane: goes on, with the first lane's address, where it does and all
     /// lanes are in range, and to `far` where not; and whether that can happen.
-    fn neighbours(&mut self, place: &Place, address: Value, rest: &[Index], far: Block) -> Option<Row> {
+    pub(super) fn neighbours(
+        &mut self,
+        place: &Place,
+        address: Value,
+        rest: &[Index],
+        far: Block,
+    ) -> Option<Row> {
         let [index] = rest else { return None };
         if let Some((start, offset)) = self.wave_place(place, index) {
-            return Some(Row { start, offset, doubtful: false });
+            return Some(Row { start, offset, doubtful: false, tested: false });
         }
         let near = self.near(index.id)?;
         let mut conditions = near.conditions;
@@ -199,6 +207,7 @@ impl Emitter<'_, '_> {
             let whole_quads = self.whole_quads(place.memory, index.bound);
             conditions.push(self.b.ins().icmp(IntCC::UnsignedLessThan, near.start, whole_quads));
         }
+        let tested = !conditions.is_empty();
         let proven = (index.id, place.memory, index.bound);
         if self.wave.proven.contains(&proven) {
             conditions.clear();
@@ -220,7 +229,7 @@ impl Emitter<'_, '_> {
         let start = self.b.ins().uextend(types::I64, near.start);
         let stride = i64::from(index.stride * self.scale(place.memory));
         let bytes = self.b.ins().imul_imm_s(start, stride);
-        Some(Row { start: self.b.ins().iadd(address, bytes), offset: 0, doubtful })
+        Some(Row { start: self.b.ins().iadd(address, bytes), offset: 0, doubtful, tested })
     }
 
     /// Leaves a step before it has changed anything if a place is not in range or its lanes are no neighbours.
@@ -238,7 +247,7 @@ impl Emitter<'_, '_> {
         }
     }
 
-    fn load_flags(&self, memory: Memory) -> cranelift_codegen::ir::MemFlagsData {
+    fn load_flags(&self, memory: Memory) -> MemFlagsData {
         match memory {
             Memory::Slot { readonly: true, .. } | Memory::Element { readonly: true, .. } => constant_flags(),
             Memory::Immediates | Memory::Constants => constant_flags(),
@@ -260,13 +269,13 @@ impl Emitter<'_, '_> {
             true => None,
             false => self.neighbours(place, address, &rest, far),
         };
-        let Some(Row { start, offset: ahead, doubtful }) = neighbours else {
+        let Some(Row { start, offset: ahead, doubtful, tested }) = neighbours else {
             let addresses = self.separate_clamped(place, address, &rest);
             return self.define_gathered(place, addresses, into);
         };
         let stride = (rest[0].stride * self.scale(place.memory)) as i32;
         let plain = !matches!(place.memory, Memory::Array(_));
-        let flags = self.load_flags(place.memory);
+        let flags = if tested { flags() } else { self.load_flags(place.memory) };
         let values = match into {
             [(offset, id)] if stride == 4 && self.program.num(*id).bytes() == 4 => {
                 let at = (place.offset + offset) as i32 + ahead;
@@ -277,7 +286,7 @@ impl Emitter<'_, '_> {
                 let at = (place.offset + offset) as i32 + ahead;
                 vec![self.read_four(self.program.num(*id), flags, start, at)]
             }
-            _ => self.gather(place, [0, 1, 2, 3].map(|lane| (start, ahead + lane * stride)), into),
+            _ => self.gather(place, flags, [0, 1, 2, 3].map(|lane| (start, ahead + lane * stride)), into),
         };
         if !doubtful {
             into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
@@ -291,7 +300,7 @@ impl Emitter<'_, '_> {
         self.b.set_cold_block(far);
         self.start(far);
         let addresses = self.separate_clamped(place, address, &rest);
-        let values = self.gather(place, addresses, into);
+        let values = self.gather(place, self.load_flags(place.memory), addresses, into);
         self.jump_with(end, &values);
         self.start(end);
         let values = self.b.block_params(end).to_vec();
@@ -300,13 +309,13 @@ impl Emitter<'_, '_> {
 
     fn define_gathered(&mut self, place: &Place, addresses: Addresses, into: Leaves<'_>) {
         if into.iter().all(|(_, id)| !is_wide(self.program.num(*id))) {
-            let values = self.gather(place, addresses, into);
+            let values = self.gather(place, self.load_flags(place.memory), addresses, into);
             into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
             return;
         }
         for leaf in into {
             let num = self.program.num(leaf.1);
-            let lanes = self.gather_leaf(place, addresses, *leaf);
+            let lanes = self.gather_leaf(place, self.load_flags(place.memory), addresses, *leaf);
             let val = self.gather_any(num, lanes);
             self.define(leaf.1, val);
         }
@@ -342,8 +351,13 @@ impl Emitter<'_, '_> {
     }
 
     /// Each lane reads its own place.
-    fn gather(&mut self, place: &Place, addresses: Addresses, into: Leaves<'_>) -> Vec<Value> {
-        let flags = self.load_flags(place.memory);
+    fn gather(
+        &mut self,
+        place: &Place,
+        flags: MemFlagsData,
+        addresses: Addresses,
+        into: Leaves<'_>,
+    ) -> Vec<Value> {
         if let (Some(tuple), false) = (rows::tuple(into), matches!(place.memory, Memory::Array(_))) {
             let at = (place.offset + into[0].0) as i32;
             let ty = vector_type(self.program.num(tuple[0]));
@@ -360,10 +374,10 @@ impl Emitter<'_, '_> {
             .map(|leaf| {
                 let num = self.program.num(leaf.1);
                 if num != Num::F16 {
-                    let lanes = self.gather_leaf(place, addresses, *leaf);
+                    let lanes = self.gather_leaf(place, flags, addresses, *leaf);
                     return self.gather_lanes(num, lanes);
                 }
-                let lanes = self.gather_bits(place, addresses, leaf.0);
+                let lanes = self.gather_bits(place, flags, addresses, leaf.0);
                 let bits = self.gather_lanes(Num::U32, lanes);
                 self.widen_half(bits)
             })
@@ -371,8 +385,13 @@ impl Emitter<'_, '_> {
     }
 
     /// Each lane's scalar.
-    fn gather_leaf(&mut self, place: &Place, addresses: Addresses, (offset, id): (u32, Id)) -> [Value; 4] {
-        let flags = self.load_flags(place.memory);
+    fn gather_leaf(
+        &mut self,
+        place: &Place,
+        flags: MemFlagsData,
+        addresses: Addresses,
+        (offset, id): (u32, Id),
+    ) -> [Value; 4] {
         let num = self.program.num(id);
         let mut lane = 0;
         addresses.map(|(address, lane_offset)| {
@@ -383,8 +402,13 @@ impl Emitter<'_, '_> {
     }
 
     /// Each lane's half float, as it is in memory.
-    fn gather_bits(&mut self, place: &Place, addresses: Addresses, offset: u32) -> [Value; 4] {
-        let flags = self.load_flags(place.memory);
+    fn gather_bits(
+        &mut self,
+        place: &Place,
+        flags: MemFlagsData,
+        addresses: Addresses,
+        offset: u32,
+    ) -> [Value; 4] {
         let mut lane = 0;
         addresses.map(|(address, lane_offset)| {
             let at = self.lane_offset(place.memory, place.offset + offset, Num::F16, lane) + lane_offset;
@@ -542,12 +566,19 @@ impl Emitter<'_, '_> {
     }
 
     /// Transposes registers that may differ in type.
-    fn transpose_any(&mut self, columns: [Value; 4]) -> [Value; 4] {
+    pub(super) fn transpose_any(&mut self, columns: [Value; 4]) -> [Value; 4] {
         let columns = columns.map(|column| self.cast(types::I32X4, column));
         self.transpose(columns)
     }
 
-    fn store_lane(&mut self, place: &Place, address: Value, offset: i32, from: Leaves<'_>, lane: u8) {
+    pub(super) fn store_lane(
+        &mut self,
+        place: &Place,
+        address: Value,
+        offset: i32,
+        from: Leaves<'_>,
+        lane: u8,
+    ) {
         if let (Some(tuple), Some((start, _))) = (rows::tuple(from), from.first())
             && self.rows.contains(tuple[0])
         {

@@ -5,13 +5,13 @@
 
 use std::mem::offset_of;
 
-use cranelift_codegen::ir::{Block, InstBuilder, Type, Value, condcodes::IntCC, types};
+use cranelift_codegen::ir::{Block, InstBuilder, Value, condcodes::IntCC, types};
 use lockgate_runtime::ObservedKind;
 
 use super::{
     super::watch::{Space, View, mark},
     code::{Emitter, NONE, flags},
-    ir::{Id, Place},
+    tell::{Access, Part, Who},
     told::{CELL, Open, PIECE},
 };
 
@@ -45,72 +45,64 @@ const FLAGGED_PHASES_DIFFER: i64 = PHASES_DIFFER << (mark::LANE_SHIFT as i64 - F
 
 impl Emitter<'_, '_> {
     /// Says that bytes are touched where nothing else matters.
-    pub(super) fn mark_bytes(
-        &mut self,
-        place: &Place,
-        (site, lane): (u32, Value),
-        address: Value,
-        chunks: &[Vec<(u32, Id, u32)>],
-    ) {
-        let open = self.open(site);
+    pub(super) fn mark_bytes(&mut self, access: &Access<'_>, who: Who, address: Value) {
+        let open = self.open(access.site);
         let bytes = self.view(open, offset_of!(View, bytes));
         let [known, call, next] = [(); 3].map(|()| self.b.create_block());
         self.b.ins().brif(bytes, known, NONE, call, NONE);
         self.b.set_cold_block(call);
         self.start(call);
-        for chunk in chunks {
-            self.tell_chunk(place, (site, lane), address, chunk, false);
+        for chunk in &access.chunks {
+            self.tell_chunk(access, access.site, who, address, chunk);
         }
         self.b.ins().jump(next, NONE);
         self.start(known);
-        for chunk in chunks {
-            let words: Vec<u32> = chunk.iter().map(|(offset, _, _)| *offset).collect();
-            for quad in words.chunks(4) {
-                let address = self.b.ins().iadd_imm_s(address, i64::from(place.offset + quad[0]));
-                self.mark_words(bytes, address, quad.len());
-            }
+        for chunk in &access.chunks {
+            let address = self.b.ins().iadd_imm_s(address, i64::from(access.place.offset + chunk[0].0));
+            self.mark_words(bytes, address, chunk.len() as u32);
         }
         self.b.ins().jump(next, NONE);
         self.start(next);
     }
 
-    /// Up to four words behind each other.
-    fn mark_words(&mut self, bytes: Value, address: Value, count: usize) {
+    /// Words behind each other.
+    pub(super) fn mark_words(&mut self, bytes: Value, address: Value, count: u32) {
         let piece = self.b.ins().ushr_imm_u(address, WORD_SHIFT);
         let at = self.b.ins().iadd(bytes, piece);
-        let parts: &[(Type, i32)] = match count {
-            1 => &[(types::I8, 0)],
-            2 => &[(types::I16, 0)],
-            3 => &[(types::I16, 0), (types::I8, 2)],
-            _ => &[(types::I32, 0)],
-        };
-        for (ty, offset) in parts {
-            let ones = 0x0101_0101 & ((1 << ty.bits()) - 1);
-            let ones = self.b.ins().iconst(*ty, ones);
-            self.b.ins().store(flags(), ones, at, *offset);
+        let mut marked = 0;
+        while marked < count {
+            let ty = match count - marked {
+                16.. => types::I8X16,
+                8.. => types::I64,
+                4.. => types::I32,
+                2.. => types::I16,
+                _ => types::I8,
+            };
+            let ones = match ty {
+                types::I8X16 => {
+                    let one = self.b.ins().iconst(types::I8, 1);
+                    self.b.ins().splat(ty, one)
+                }
+                _ => self.b.ins().iconst(ty, 0x0101_0101_0101_0101 >> (64 - ty.bits())),
+            };
+            self.b.ins().store(flags(), ones, at, marked as i32);
+            marked += ty.bytes();
         }
     }
 
-    fn view(&mut self, open: Value, field: usize) -> Value {
+    pub(super) fn view(&mut self, open: Value, field: usize) -> Value {
         self.b.ins().load(types::I64, flags(), open, (offset_of!(Open, view) + field) as i32)
     }
 
     /// Looks at the cell of a word, and leaves a mark there if that is all.
-    pub(super) fn look_at_cell(
-        &mut self,
-        place: &Place,
-        (site, lane): (u32, Value),
-        start: Value,
-        word: (u32, Id, u32),
-        stores: bool,
-    ) {
+    pub(super) fn look_at_cell(&mut self, access: &Access<'_>, who: Who, start: Value, word: Part) {
         let [shown, call, next] = [(); 3].map(|()| self.b.create_block());
-        let open = self.open(site);
+        let open = self.open(access.site);
         let cells = self.view(open, offset_of!(View, cells));
         self.b.ins().brif(cells, shown, NONE, call, NONE);
         self.start(shown);
-        let address = self.b.ins().iadd_imm_s(start, i64::from(place.offset + word.0));
-        let of = &self.program.sites[site as usize];
+        let address = self.b.ins().iadd_imm_s(start, i64::from(access.place.offset + word.0));
+        let of = &self.program.sites[access.site as usize];
         debug_assert!(matches!(of.kind, ObservedKind::Read | ObservedKind::Write));
         let own = of.space == Space::Workgroup;
         if !own {
@@ -118,20 +110,20 @@ impl Emitter<'_, '_> {
             self.mark_words(bytes, address, 1);
         }
         let offset = self.b.ins().ishl_imm_u(address, CELLS_SHIFT);
-        let lane_mark = self.b.ins().uextend(types::I64, lane);
+        let lane_mark = self.b.ins().uextend(types::I64, who.number);
         let lane_mark = self.b.ins().ishl_imm_u(lane_mark, i64::from(mark::LANE_SHIFT));
         let first = self.view(open, offset_of!(View, mark));
         let me = self.b.ins().bor(first, lane_mark);
         let look = Look { own, open, cells, offset, me, call };
-        if stores {
-            let changes = self.changes(address, &[word]);
+        if access.stores {
+            let changes = self.changes(access, who, address, &[word]);
             self.look_to_write(&look, changes, next);
         } else {
             self.look_to_read(&look, next);
         }
         self.b.set_cold_block(call);
         self.start(call);
-        self.tell_chunk(place, (site, lane), start, &[word], stores);
+        self.tell_chunk(access, access.site, who, start, &[word]);
         self.b.ins().jump(next, NONE);
         self.start(next);
     }
@@ -149,7 +141,7 @@ impl Emitter<'_, '_> {
     }
 
     /// Goes on here if a condition holds, and to a block if not.
-    fn only_if(&mut self, condition: Value, otherwise: Block) {
+    pub(super) fn only_if(&mut self, condition: Value, otherwise: Block) {
         let next = self.b.create_block();
         self.b.ins().brif(condition, next, NONE, otherwise, NONE);
         self.start(next);

@@ -51,10 +51,7 @@ impl Emitter<'_, '_> {
                 self.tell(place, into, false);
                 self.load(place, into);
             }
-            Stmt::Store { place, from } => {
-                self.tell(place, from, true);
-                self.store(place, from);
-            }
+            Stmt::Store { place, from } => self.store_told(place, from),
             Stmt::Zero(array) => self.zero(*array),
             Stmt::Atomic { place, fun, value, compare, old } => {
                 self.tell(place, &[(0, *value)], false);

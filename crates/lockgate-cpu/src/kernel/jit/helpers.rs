@@ -169,6 +169,7 @@ pub(super) struct ImageCalls {
     pub(super) results: [[u32; 4]; 4],
     pub(super) watcher: *mut Watcher<'static>,
     pub(super) site: u32,
+    /// The number of the first invocation.
     pub(super) lane: u32,
 }
 
@@ -180,7 +181,7 @@ pub(super) mod filled {
 
 /// What one lane wants of a texture.
 pub(super) struct ImageCall {
-    texture: *const Binding,
+    pub(super) texture: *const Binding,
     /// Null if there is none.
     sampler: *const Binding,
     pub(super) fields: [u32; field::COUNT],
@@ -206,7 +207,7 @@ pub(super) extern "C" fn images(op: u32, lanes: u32, used: u32, calls: *mut Imag
                 fields: std::array::from_fn(field),
                 watcher: if watched { calls.watcher } else { std::ptr::null_mut() },
                 site: if watched { calls.site } else { 0 },
-                lane: if watched { calls.lane } else { 0 },
+                lane: if watched { calls.lane + lane as u32 } else { 0 },
             },
         );
     }

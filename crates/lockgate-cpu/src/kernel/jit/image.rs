@@ -50,14 +50,15 @@ impl Emitter<'_, '_> {
         {
             return self.size(&plane, texture, fields, [*width, *height]);
         }
-        // In machine code it is fast, and large.
-        let at = self.plane_coordinates(fields).zip(plane).filter(|_| !self.seldom);
+        // In machine code it is fast, and large, and tells nobody.
+        let small = self.seldom || self.texel_site.is_some();
+        let at = self.plane_coordinates(fields).zip(plane).filter(|_| !small);
         match (op, at, <[Id; 4]>::try_from(results)) {
             (ImageOp::Load, Some((at, plane)), Ok(results)) if wide && floats(self, &results) => {
                 let rows = self.load_texels(slot, &plane, at, fields);
                 self.define_rows(results, rows);
             }
-            (ImageOp::Sample, _, Ok(results)) if wide && !self.seldom => {
+            (ImageOp::Sample, _, Ok(results)) if wide && !small => {
                 let rows = self.sample(texture, sampler, fields);
                 self.define_rows(results, rows);
             }
@@ -357,10 +358,13 @@ impl Emitter<'_, '_> {
         fields: Fields<'_>,
         results: &[Id],
     ) {
-        let together = !op.writes() && results.iter().all(|id| self.shapes.ids[id.at()].is_scalar());
+        let alike = !op.writes() && results.iter().all(|id| self.shapes.ids[id.at()].is_scalar());
+        // Each tells that it was there.
+        let together = alike && (self.texel_site.is_none() || self.lanes == 1);
         let call = self.fill_and_call(op, of, fields, together);
         let Some(num) = results.first().map(|id| self.program.num(*id)) else { return };
-        if together || self.lanes == 1 {
+        if alike || self.lanes == 1 {
+            let call = if together { call } else { self.first_called(call) };
             for (i, id) in results.iter().enumerate() {
                 let result = self.result(scalar_type(num), call, 4 * i as i32);
                 self.define(*id, Val::Scalar(result));
@@ -371,6 +375,17 @@ impl Emitter<'_, '_> {
         for (id, column) in results.iter().zip(self.transpose(rows)) {
             self.define(*id, Val::Vector(column));
         }
+    }
+
+    /// A call, from where the results of the first active lane are the results.
+    fn first_called(&mut self, call: Value) -> Value {
+        let Some(mask) = self.mask_value() else { return call };
+        let bits = self.bits(mask);
+        let first = self.b.ins().ctz(bits);
+        let first = self.b.ins().band_imm_s(first, 3);
+        let offset = self.b.ins().ishl_imm_u(first, 4);
+        let offset = self.b.ins().uextend(types::I64, offset);
+        self.b.ins().iadd(call, offset)
     }
 
     /// The memory of all calls: one ends before the next is filled.

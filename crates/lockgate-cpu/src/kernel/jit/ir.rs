@@ -7,7 +7,10 @@
 use lockgate_runtime::ObservedKind;
 use naga::{AtomicFunction, MathFunction, Span};
 
-use super::super::{number::Num, watch::Space};
+use super::super::{
+    number::Num,
+    watch::{Space, Turn},
+};
 
 /// A scalar value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -237,6 +240,7 @@ pub(super) struct Site {
     pub(super) space: Space,
     pub(super) variable: String,
     pub(super) told: Told,
+    pub(super) turn: Turn,
 }
 
 /// How machine code tells of a place that accesses memory.
@@ -438,6 +442,20 @@ impl Stmt {
             Stmt::Image { results, .. } => results.iter_mut().for_each(visit),
             _ => {}
         }
+    }
+
+    /// Which of [`Program::sites`] it is itself.
+    pub(super) fn site(&self) -> Option<u32> {
+        match self {
+            Stmt::Load { place, .. } | Stmt::Store { place, .. } | Stmt::Atomic { place, .. } => place.site,
+            Stmt::Image { site, .. } => *site,
+            _ => None,
+        }
+    }
+
+    /// Whether it tells a recorder of what it accesses itself.
+    pub(super) fn is_told(&self) -> bool {
+        self.site().is_some()
     }
 
     /// The variable that it reads or writes itself.

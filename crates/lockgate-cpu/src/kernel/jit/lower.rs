@@ -107,10 +107,8 @@ pub(super) fn lower(
     lowering.call(&point.function, info.get_entry_point(entry), arguments)?;
     lowering.program.body = lowering.lists.pop().unwrap_or_default();
     super::tidy::drop_dead_inits(&mut lowering.program);
-    // What is told has a place of its own for each statement of the source.
-    if !observed {
-        super::passes::unroll(&mut lowering.program);
-    }
+    super::site::find_turns(&mut lowering.program);
+    super::passes::unroll(&mut lowering.program);
     Ok(lowering.program)
 }
 
@@ -415,7 +413,13 @@ impl<'m> Lowering<'m> {
                 self.exit(Some(self.scope()?.end))?;
             }
             // Invocations of a subgroup run at once.
-            Statement::ControlBarrier(naga::Barrier::SUB_GROUP) => self.program.subgroups = true,
+            Statement::ControlBarrier(naga::Barrier::SUB_GROUP) => {
+                self.program.subgroups = true;
+                // Who records takes it for one of the workgroup, as the interpreter has it.
+                if self.program.observed {
+                    self.emit(Stmt::Barrier(naga::Barrier::all()));
+                }
+            }
             Statement::ControlBarrier(flags) => self.emit(Stmt::Barrier(flags)),
             Statement::MemoryBarrier(_) => {}
             Statement::Call { function, ref arguments, result } => {

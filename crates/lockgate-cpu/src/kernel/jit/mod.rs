@@ -7,8 +7,9 @@
 //!
 //! Two variants exist. The main one runs four invocations at once where the workgroup's width allows it. The
 //! edge variant runs one at a time and leaves out those beyond `Launch::threads`; it is compiled when a launch first needs
-//! it. Memory for code is written before it becomes executable, and never both.
+//! it, as are those of observed kernels that tell otherwise than the first workgroup did ([`Telling`]). Memory for code is written before it becomes executable, and never both.
 
+mod abreast;
 mod access;
 mod again;
 mod atomic;
@@ -18,6 +19,7 @@ mod counted;
 mod dynamic;
 mod element;
 mod expression;
+mod fixed;
 mod flow;
 mod helpers;
 mod image;
@@ -35,7 +37,9 @@ mod ranges;
 mod rows;
 mod sampled;
 mod shape;
+mod site;
 mod subgroup;
+mod tell;
 mod texture;
 mod tidy;
 mod told;
@@ -72,8 +76,21 @@ pub(super) struct Code {
     globals: Globals,
     main: Compiled,
     edge: OnceLock<Result<Compiled, &'static str>>,
-    /// Both again, for launches in whose accesses is no order.
-    cells: [OnceLock<Result<Compiled, &'static str>>; 2],
+    /// What the first workgroup of a launch tells, if its code tells a recorder.
+    telling: Telling,
+    /// The slots whose bytes must not change for all workgroups to do the same to their own memory, if that is enough.
+    fixed: Option<Vec<u32>>,
+    /// Both again, for workgroups that tell otherwise than the first.
+    others: [OnceLock<Result<Compiled, &'static str>>; 8],
+}
+
+/// What code of an observed kernel tells, beside what it always does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Telling {
+    /// Each access of bound memory looks at its cell, instead of going on with a run.
+    cells: bool,
+    /// Accesses of the workgroup's own memory are told.
+    own: bool,
 }
 
 type Entry = unsafe extern "C" fn(*const Context) -> u32;
@@ -107,16 +124,39 @@ pub(super) fn compile(
     lanes: Lanes,
 ) -> Result<Code, &'static str> {
     let observed = lanes == Lanes::Watched;
-    if observed && globals.slots.iter().any(|slot| slot.elements.is_some()) {
-        return Err("arrays of bindings whose accesses are told");
-    }
     let program = lower::lower(module, info, entry, globals, observed)?;
-    if observed && program.subgroups {
-        return Err("subgroups whose accesses are told");
+    let telling = Telling { own: site::tells_own(&program), ..Telling::default() };
+    let fixed = if telling.own { fixed::find(&program) } else { None };
+    let main = match lanes {
+        Lanes::Watched => compile_told(&program, globals, telling)?,
+        Lanes::Four if fits_four_lanes(&program) => compile_variant(&program, globals, 4, (false, telling))?,
+        _ => compile_variant(&program, globals, lanes_at_least(&program), (false, telling))?,
+    };
+    let (globals, edge, others) = (globals.clone(), OnceLock::new(), Default::default());
+    Ok(Code { program, globals, main, edge, telling, fixed, others })
+}
+
+/// Statements of an observed kernel that four invocations run at once: those that are told become much code.
+const ABREAST_MAX: usize = 2000;
+
+/// Code for whole workgroups of an observed kernel.
+fn compile_told(program: &Program, globals: &Globals, telling: Telling) -> Result<Compiled, &'static str> {
+    // What each tells by itself costs more where four run at once.
+    let weight: usize = program.body.iter().map(ir::Stmt::weight).sum();
+    let abreast = telling == Telling::default() && !site::tells_texels(program);
+    if abreast
+        && fits_four_lanes(program)
+        && weight <= ABREAST_MAX
+        && let Ok(code) = compile_variant(program, globals, 4, (false, telling))
+    {
+        return Ok(code);
     }
-    let wide = program.subgroups || lanes == Lanes::Four && fits_four_lanes(&program);
-    let main = compile_variant(&program, globals, if wide { 4 } else { 1 }, (false, false))?;
-    Ok(Code { program, globals: globals.clone(), main, edge: OnceLock::new(), cells: Default::default() })
+    compile_variant(program, globals, lanes_at_least(program), (false, telling))
+}
+
+/// Invocations that have to run at once.
+fn lanes_at_least(program: &Program) -> u32 {
+    if program.subgroups { 4 } else { 1 }
 }
 
 /// Whether neighbours in x fill whole quads.
@@ -128,8 +168,10 @@ fn compile_variant(
     program: &Program,
     globals: &Globals,
     lanes: u32,
-    (partial, cells): (bool, bool),
+    (partial, telling): (bool, Telling),
 ) -> Result<Compiled, &'static str> {
+    let untold = (program.observed && !telling.own).then(|| fixed::untold(program));
+    let program = untold.as_ref().unwrap_or(program);
     let shapes = shape::find(program, lanes);
     // The runtime has refused those that are wrong; it knows of more values that they are the same for all.
     if shapes.lone_barrier {
@@ -150,7 +192,7 @@ fn compile_variant(
         lanes,
         globals,
         partial,
-        cells,
+        cells: telling.cells,
     };
     let weight = counted::weight(program, &shapes);
     let weight = weight.and_then(|weight| weight.checked_mul(program.invocations().into()));
@@ -224,23 +266,27 @@ impl Code {
 
     fn edge(&self) -> Result<&Compiled, &'static str> {
         let compiled = self.edge.get_or_init(|| {
-            let lanes = if self.program.subgroups { 4 } else { 1 };
-            compile_variant(&self.program, &self.globals, lanes, (true, false))
+            compile_variant(&self.program, &self.globals, lanes_at_least(&self.program), (true, self.telling))
         });
         compiled.as_ref().map_err(|feature| *feature)
     }
 
-    /// The code for a workgroup; `cells`: each access looks at its cell.
-    fn variant(&self, whole: bool, cells: bool) -> Result<&Compiled, &'static str> {
-        match (whole, cells) {
-            (true, false) => Ok(&self.main),
-            (false, false) => self.edge(),
-            (whole, true) => {
-                let compile = || compile_variant(&self.program, &self.globals, 1, (!whole, true));
-                let compiled = self.cells[usize::from(whole)].get_or_init(compile);
-                compiled.as_ref().map_err(|feature| *feature)
-            }
+    /// The code for a workgroup.
+    fn variant(&self, whole: bool, telling: Telling) -> Result<&Compiled, &'static str> {
+        match (whole, telling == self.telling) {
+            (true, true) => return Ok(&self.main),
+            (false, true) => return self.edge(),
+            _ => {}
         }
+        let number = usize::from(whole) + 2 * usize::from(telling.cells) + 4 * usize::from(telling.own);
+        let compile = || match whole {
+            true => compile_told(&self.program, &self.globals, telling),
+            false => {
+                compile_variant(&self.program, &self.globals, lanes_at_least(&self.program), (true, telling))
+            }
+        };
+        let compiled = self.others[number].get_or_init(compile);
+        compiled.as_ref().map_err(|feature| *feature)
     }
 
     /// Runs workgroups one after the other.
@@ -260,7 +306,7 @@ impl Code {
         if recorder.is_some() != self.program.observed {
             return Outcome::Failed("code that tells what it does and a recorder belong together".into());
         }
-        let mut watcher = recorder.map(|recorder| Watcher::new(recorder, &self.program, launch));
+        let mut watcher = recorder.map(|recorder| Watcher::new(recorder, self, launch));
         workspace.begin(&self.program, &self.globals, launch);
         let mut context = self.context(launch, workspace);
         context.group = group_at(launch.grid, groups.start);
@@ -268,8 +314,9 @@ impl Code {
             if launch.stop.load(Ordering::Relaxed) {
                 return Outcome::Stopped;
             }
-            let cells = watcher.as_mut().is_some_and(Watcher::needs_cells);
-            let compiled = match self.variant(self.is_whole(launch, context.group), cells) {
+            let whole = self.is_whole(launch, context.group);
+            let telling = watcher.as_mut().map_or(self.telling, |watcher| watcher.telling(whole));
+            let compiled = match self.variant(whole, telling) {
                 Ok(compiled) => compiled,
                 Err(feature) => {
                     return Outcome::Failed(format!("{feature} is not supported in part of a workgroup"));
@@ -285,6 +332,9 @@ impl Code {
             // bindings, which the caller answers for and `reflect::check` has measured, and this thread's workspace.
             if unsafe { (compiled.entry)(&raw const context) } != 0 {
                 return Outcome::Stopped;
+            }
+            if let Some(watcher) = &mut watcher {
+                watcher.end_group();
             }
             context.group = next_group(launch.grid, context.group);
         }

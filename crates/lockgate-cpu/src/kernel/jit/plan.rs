@@ -117,7 +117,7 @@ pub(super) fn plan(program: &Program, shapes: &Shapes) -> Result<Plan, Refusal> 
     each_region(&mut plan.steps, &mut |region| {
         region.limit = limit(region, &planner, &numbers, &plan.id_slots);
         region.ranges = ranges::find(region, program, &numbers, &|known| {
-            !program.observed && region.put.is_empty() && is_idle(&region.body, known, &plan.id_slots)
+            region.put.is_empty() && is_idle(&region.body, known, &plan.id_slots)
         });
     });
     let repeats = plan.steps.iter().any(contains_loop);
@@ -380,7 +380,7 @@ fn assign_slots(program: &Program, group_vars: &[bool], again: &Again, plan: &mu
 fn is_idle(list: &[Stmt], known: &[Known], slots: &[Option<u32>]) -> bool {
     list.iter().all(|stmt| match stmt {
         Stmt::Let(..) | Stmt::Set(..) | Stmt::Load { .. } => {
-            stmt.defines().iter().all(|id| slots[id.at()].is_none())
+            !stmt.is_told() && stmt.defines().iter().all(|id| slots[id.at()].is_none())
         }
         Stmt::Block { body, .. } => is_idle(body, known, slots),
         Stmt::If { condition, accept, reject } => match known.iter().find(|(id, _)| id == condition) {
@@ -427,7 +427,7 @@ fn limit(
     let pure = |stmt: &Stmt| match stmt {
         Stmt::Let(..) => true,
         // What is told has to be told by all.
-        Stmt::Load { place, .. } => place.site.is_none(),
+        Stmt::Load { .. } => !stmt.is_told(),
         _ => false,
     };
     let kept = |id: &Id| slots[id.at()].is_some();

@@ -91,7 +91,7 @@ pub(super) fn find(
     idle: &dyn Fn(&[Known]) -> bool,
 ) -> Vec<Range> {
     let end = program.invocations();
-    let tests = if program.observed { Vec::new() } else { tests(region, program, numbers) };
+    let tests = tests(region, program, numbers);
     let mut cuts: Vec<u32> = vec![0, end];
     for test in &tests {
         // Invocations go by fours.

@@ -1,16 +1,13 @@
 //! How machine code tells a recorder what an invocation touches.
 //!
-//! Code for [`Lanes::Watched`](super::Lanes) runs one invocation at a time and calls [`barrier`] once for the workgroup. Each
-//! place of the source has an [`Open`] with what it does right now; as long as it goes on with that, machine code only
-//! moves the end, and otherwise calls [`touched`]. Where it has no such order, code looks at cells (`cells.rs`). Texels are told by the calls that fetch them. Tested by
+//! Each place of the source has an [`Open`] with what it does right now; as long as it goes on with that, machine code
+//! only moves the end (`tell.rs`), and otherwise calls [`touched`]. Where it has no such order, code looks at cells
+//! (`cells.rs`). Texels are told by the calls that fetch them. [`barrier`] is called once for the workgroup. Tested by
 //! `tests/observe.rs` against the interpreter's record.
 
-use cranelift_codegen::ir::{
-    Block, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, Type, Value, condcodes::IntCC, types,
-};
-use cranelift_codegen::isa::CallConv;
+use std::borrow::Cow;
+
 use lockgate_runtime::ObservedKind;
-use naga::{AddressSpace, Span};
 
 use super::{
     super::{
@@ -18,11 +15,10 @@ use super::{
         memory, sample,
         watch::{At, Recorder, Run, Space, View},
     },
-    code::{Context, Emitter, NONE, context, flags},
-    helpers::{ImageCall, ImageCalls, field, sample_point},
-    ir::{Id, ImageOp, Memory, Place, Program, Site, Told},
-    kept,
-    lower::{Lowered, Lowering},
+    Code, Telling,
+    code::Context,
+    helpers::{ImageCall, field, sample_point},
+    ir::{ImageOp, Site, Told},
 };
 
 /// What a place does right now, for machine code to go on with.
@@ -33,9 +29,11 @@ use super::{
 #[repr(C)]
 pub(super) struct Open {
     /// The key of the next access.
-    key: u64,
-    step: u64,
+    pub(super) key: u64,
+    pub(super) step: u64,
     pub(super) view: View,
+    /// Which element of an array of bindings is accessed, for who is called next.
+    pub(super) element: u32,
     /// The address of the first access.
     start: u64,
     /// The key of the first access.
@@ -54,6 +52,7 @@ const CLOSED: Open = Open {
     key: 2,
     step: 0,
     view: View { bytes: 0, cells: 0, readers: 0, mark: 0, ground: 0, nothing: 0 },
+    element: 0,
     start: u64::MAX,
     first_key: 2,
     stride: 0,
@@ -66,11 +65,11 @@ const CLOSED: Open = Open {
 
 /// What a key counts for each invocation. It is odd, and its multiples keep so far apart that no two keys of one launch
 /// are the same, unless it has some 2^28 invocations and luck.
-const APART: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(super) const APART: u64 = 0x9e37_79b9_7f4a_7c15;
 /// The bits of a key that say which of a store's words change.
-const CHANGED_SHIFT: u32 = 62;
+pub(super) const CHANGED_SHIFT: u32 = 62;
 /// A key that no run has: of an access out of range.
-const NO_KEY: u64 = 1;
+pub(super) const NO_KEY: u64 = 1;
 
 fn key(address: u64, invocation: u32, changed: bool) -> u64 {
     address
@@ -102,6 +101,7 @@ impl Open {
             key,
             step,
             view: View::default(),
+            element: 0,
             start: address,
             first_key,
             stride,
@@ -117,13 +117,21 @@ impl Open {
 /// What machine code calls with.
 pub(super) struct Watcher<'a> {
     recorder: &'a mut Recorder,
-    sites: &'a [Site],
-    /// The recorder's numbers of the sites.
-    numbers: Vec<Option<u16>>,
+    code: &'a Code,
+    bindings: &'a [Binding],
+    /// With the numbers that what is bound has in the list of all, elements of arrays one after the other.
+    sites: Cow<'a, [Site]>,
+    /// For each site the last element of what is bound; empty without arrays of bindings.
+    last: Vec<u32>,
+    /// The recorder's numbers of the sites, by element.
+    numbers: Vec<Option<(u32, u16)>>,
     open: Vec<Open>,
     shared: u64,
     /// The recorder's phases of bound memory and of the workgroup's own.
     phases: [(u64, u64); 2],
+    /// What the workgroup that runs tells, and whether it has all of its invocations.
+    telling: Telling,
+    whole: bool,
 }
 
 /// Bytes that are compared at once to see whether a store changes them.
@@ -133,18 +141,32 @@ pub(super) const PIECE: u32 = 4;
 pub(super) const CELL: u64 = size_of::<[u64; 2]>() as u64;
 
 /// Set in the number of a site whose access is not what its [`Open`] stands for.
-const ASIDE: u32 = 1 << 31;
+pub(super) const ASIDE: u32 = 1 << 31;
 
 impl<'a> Watcher<'a> {
-    pub(super) fn new(recorder: &'a mut Recorder, program: &'a Program, launch: &Launch<'_>) -> Self {
+    pub(super) fn new(recorder: &'a mut Recorder, code: &'a Code, launch: &Launch<'a>) -> Self {
         let buffers = launch.bindings.iter().filter_map(|binding| match binding {
             Binding::Buffer(buffer) => Some(buffer.ptr as u64..buffer.ptr as u64 + buffer.len),
             _ => None,
         });
-        recorder.begin_part(buffers, program.shared_bytes);
-        let (sites, count) = (&program.sites, program.sites.len());
-        let phases = [(0, 0); 2];
-        Watcher { recorder, sites, numbers: vec![None; count], open: vec![CLOSED; count], shared: 0, phases }
+        recorder.begin_part(buffers, code.program.shared_bytes);
+        let mut sites = Cow::Borrowed(&*code.program.sites);
+        let mut last = Vec::new();
+        if launch.bindings.iter().any(|binding| matches!(binding, Binding::Array(_))) {
+            for site in sites.to_mut() {
+                let Space::Slot(slot) = &mut site.space else {
+                    last.push(0);
+                    continue;
+                };
+                last.push(launch.bindings[*slot as usize].elements().len().saturating_sub(1) as u32);
+                *slot = first_element(launch.bindings, *slot);
+            }
+        }
+        let count = sites.len();
+        let (numbers, open, phases) = (vec![None; count], vec![CLOSED; count], [(0, 0); 2]);
+        let (bindings, telling) = (launch.bindings, Telling::default());
+        let (shared, whole) = (0, false);
+        Watcher { recorder, code, bindings, sites, last, numbers, open, shared, phases, telling, whole }
     }
 
     pub(super) fn begin_group(&mut self, number: u64, context: &mut Context) {
@@ -171,9 +193,30 @@ impl<'a> Watcher<'a> {
         }
     }
 
+    /// A workgroup has run to its end.
+    pub(super) fn end_group(&mut self) {
+        if self.whole && self.telling.own && self.recorder.needs_to_settle() && self.is_fixed() {
+            self.recorder.settle();
+        }
+    }
+
+    /// What the next workgroup tells.
+    pub(super) fn telling(&mut self, whole: bool) -> Telling {
+        let own = self.code.telling.own && !(whole && self.recorder.is_settled());
+        self.telling = Telling { cells: self.needs_cells(), own };
+        self.whole = whole;
+        self.telling
+    }
+
+    /// Whether all whole workgroups do the same to their own memory.
+    fn is_fixed(&self) -> bool {
+        let still = |slot: &u32| self.recorder.is_still(first_element(self.bindings, *slot));
+        self.code.fixed.as_ref().is_some_and(|slots| slots.iter().all(still))
+    }
+
     /// Whether the next workgroup looks at accesses of bound memory one by one. Once runs turn out not to be plain, all
     /// that come after them do.
-    pub(super) fn needs_cells(&mut self) -> bool {
+    fn needs_cells(&mut self) -> bool {
         if !self.recorder.is_deferred() {
             return true;
         }
@@ -189,14 +232,25 @@ impl<'a> Watcher<'a> {
         needs
     }
 
+    /// The memory that a site touches now.
+    fn space(&self, number: u32) -> Space {
+        let number = number as usize;
+        match (self.sites[number].space, self.last.get(number)) {
+            (Space::Slot(first), Some(last)) => Space::Slot(first + self.open[number].element.min(*last)),
+            (space, _) => space,
+        }
+    }
+
     /// The recorder's number of a site.
     fn number(&mut self, site: u32, lane: u32) -> u16 {
+        let element = self.open[site as usize].element;
         match self.numbers[site as usize] {
-            Some(own) => own,
-            None => {
-                let place = &self.sites[site as usize];
-                let own = self.recorder.site(&at(place, lane, &|| place.variable.clone()));
-                *self.numbers[site as usize].insert(own)
+            Some((of, own)) if of == element => own,
+            _ => {
+                let (place, space) = (&self.sites[site as usize], self.space(site));
+                let own = self.recorder.site(&at(place, space, lane, &|| place.variable.clone()));
+                self.numbers[site as usize] = Some((element, own));
+                own
             }
         }
     }
@@ -204,8 +258,9 @@ impl<'a> Watcher<'a> {
     /// `image`: the bytes that are stored, if they are.
     fn touched(&mut self, number: u32, lane: u32, address: *mut u8, bytes: u32, image: *const u8) {
         let (aside, number) = (number & ASIDE != 0, number & !ASIDE);
-        let Some(site) = self.sites.get(number as usize) else { return };
-        let Site { kind, space, told, .. } = *site;
+        let Some(&Site { kind, told, turn, .. }) = self.sites.get(number as usize) else { return };
+        let space = self.space(number);
+        self.recorder.take_turn(turn);
         let told = if aside { Told::Call } else { told };
         let runs = told == Told::Run && self.recorder.is_deferred();
         let own = self.number(number, lane);
@@ -301,7 +356,7 @@ impl<'a> Watcher<'a> {
 
     fn close_run(&mut self, number: u32) {
         let open = self.open[number as usize];
-        let Some(site) = self.numbers[number as usize].filter(|_| open.bytes != 0) else { return };
+        let Some((_, site)) = self.numbers[number as usize].filter(|_| open.bytes != 0) else { return };
         self.open[number as usize] = Open { stride: open.stride, ..CLOSED };
         let Open { start, changed, stride, first, bytes, epoch, stretch, .. } = open;
         let count = open.count();
@@ -311,16 +366,30 @@ impl<'a> Watcher<'a> {
             let each = |number: u32| start + stride * u64::from(number);
             (0..count).for_each(|number| self.recorder.add_bytes(site, each(number), bytes.into()));
         }
-        let stride = stride as u32;
-        self.recorder.add_run(Run { site, changed, epoch, stretch, first, count, start, stride, bytes });
+        let (stride, turn) = (stride as u32, self.sites[number as usize].turn);
+        self.recorder.add_run(Run {
+            site,
+            turn,
+            changed,
+            epoch,
+            stretch,
+            first,
+            count,
+            start,
+            stride,
+            bytes,
+        });
     }
 
     fn barrier(&mut self, flags: naga::Barrier) {
-        if flags.intersects(naga::Barrier::STORAGE | naga::Barrier::TEXTURE) {
+        let bound = flags.intersects(naga::Barrier::STORAGE | naga::Barrier::TEXTURE);
+        if bound {
             self.close();
         }
         self.recorder.barrier(flags);
-        self.enter_phase();
+        if bound || self.telling.own {
+            self.enter_phase();
+        }
     }
 }
 
@@ -332,11 +401,6 @@ impl Drop for Watcher<'_> {
     }
 }
 
-/// Whether an operation on a texture touches texels.
-fn touches(op: ImageOp) -> bool {
-    !op.is_query()
-}
-
 impl Watcher<'_> {
     /// The texels that a call touches.
     pub(super) fn texels(
@@ -346,9 +410,12 @@ impl Watcher<'_> {
         texture: &TextureBinding,
         sampler: Option<&Binding>,
     ) {
-        let Some(site) = self.sites.get(call.site as usize) else { return };
+        let Some(open) = self.open.get_mut(call.site as usize) else { return };
+        open.element = element_at(self.bindings, call.texture);
+        let (site, space) = (&self.sites[call.site as usize], self.space(call.site));
+        self.recorder.take_turn(site.turn);
         let name = || site.variable.clone();
-        let at = at(site, call.lane, &name);
+        let at = at(site, space, call.lane, &name);
         let texel = [call.fields[0], call.fields[1], call.fields[2]];
         let texels = match sampler {
             Some(Binding::Sampler(sampler)) => {
@@ -373,8 +440,20 @@ impl Watcher<'_> {
     }
 }
 
-fn at<'s>(site: &Site, lane: u32, variable: &'s dyn Fn() -> String) -> At<'s> {
-    At { span: site.span, kind: site.kind, space: site.space, variable, lane }
+fn at<'s>(site: &Site, space: Space, lane: u32, variable: &'s dyn Fn() -> String) -> At<'s> {
+    At { span: site.span, kind: site.kind, space, variable, lane }
+}
+
+/// The number of what is bound to a slot, or of its first element, in the list of all.
+fn first_element(bindings: &[Binding], slot: u32) -> u32 {
+    bindings.iter().take(slot as usize).map(|binding| binding.elements().len() as u32).sum()
+}
+
+/// Which element of an array of bindings this is; 0 for what is in none.
+fn element_at(bindings: &[Binding], binding: *const Binding) -> u32 {
+    let array = bindings.iter().map(|binding| binding.elements().as_ptr_range());
+    let own = array.into_iter().find(|range| range.contains(&binding));
+    own.map_or(0, |range| ((binding as usize - range.start as usize) / size_of::<Binding>()) as u32)
 }
 
 pub(super) extern "C" fn touched(
@@ -393,337 +472,16 @@ pub(super) extern "C" fn touched(
 pub(super) extern "C" fn beyond(watcher: *mut Watcher<'_>, site: u32, lane: u32, index: u32, count: u32) {
     // SAFETY: as in `touched`.
     let watcher = unsafe { &mut *watcher };
-    if let Some(site) = watcher.sites.get(site as usize) {
+    if (site as usize) < watcher.sites.len() {
+        let (site, space) = (&watcher.sites[site as usize], watcher.space(site));
         let name = || site.variable.clone();
-        let at = at(site, lane, &name);
+        let at = at(site, space, lane, &name);
         watcher.recorder.out_of_bounds(&at, index.into(), count.into());
     }
 }
 
-extern "C" fn barrier(watcher: *mut Watcher<'_>, flags: u32) {
+pub(super) extern "C" fn barrier(watcher: *mut Watcher<'_>, flags: u32) {
     // SAFETY: as in `touched`.
     let watcher = unsafe { &mut *watcher };
     watcher.barrier(naga::Barrier::from_bits_truncate(flags));
-}
-
-impl Lowering<'_> {
-    /// The place with the site that accesses it.
-    pub(super) fn observed(&mut self, place: Place, span: Span, kind: ObservedKind) -> Place {
-        if !self.program.observed {
-            return place;
-        }
-        let (space, variable) = match place.memory {
-            Memory::Slot { slot, .. } => {
-                let name = self.globals.slots.get(slot as usize).map(|slot| slot.name.clone());
-                (Space::Slot(slot), name)
-            }
-            Memory::Shared => (Space::Workgroup, self.shared_name(place.offset)),
-            Memory::Array(array) => (Space::Invocation, self.array_names.get(&array).cloned()),
-            // Kernels with arrays of bindings are told by the interpreter.
-            Memory::Element { .. } | Memory::Immediates | Memory::Constants => return place,
-        };
-        let variable = variable.unwrap_or_default();
-        let told = match (&place.memory, kind) {
-            (Memory::Slot { readonly: true, .. }, ObservedKind::Read) => Told::Bytes,
-            (Memory::Slot { .. }, ObservedKind::Read | ObservedKind::Write) => Told::Run,
-            (Memory::Shared, ObservedKind::Read | ObservedKind::Write) => Told::Cells,
-            _ => Told::Call,
-        };
-        self.program.sites.push(Site { span, kind, space, variable, told });
-        Place { site: Some(self.program.sites.len() as u32 - 1), ..place }
-    }
-
-    /// The site of an operation on a texture.
-    pub(super) fn texel_site(&mut self, op: ImageOp, slot: u32) -> Option<u32> {
-        if !self.program.observed || !touches(op) {
-            return None;
-        }
-        let kind = match op {
-            ImageOp::Store => ObservedKind::Write,
-            ImageOp::Atomic => ObservedKind::Atomic,
-            _ => ObservedKind::Read,
-        };
-        let variable = self.globals.slots.get(slot as usize).map(|slot| slot.name.clone());
-        let (span, space, variable) = (self.at, Space::Slot(slot), variable.unwrap_or_default());
-        self.program.sites.push(Site { span, kind, space, variable, told: Told::Call });
-        Some(self.program.sites.len() as u32 - 1)
-    }
-
-    /// Remembers what an array of each invocation is called.
-    pub(super) fn name_array(&mut self, lowered: &Lowered, name: Option<&String>) {
-        if let (Lowered::Place(Place { memory: Memory::Array(array), .. }), Some(name)) = (lowered, name)
-            && self.program.observed
-        {
-            self.array_names.insert(*array, name.clone());
-        }
-    }
-
-    fn shared_name(&self, offset: u32) -> Option<String> {
-        let shared =
-            self.module.global_variables.iter().filter(|(_, own)| own.space == AddressSpace::WorkGroup);
-        let placed = shared.filter_map(|(handle, own)| Some((self.globals.place(handle)?, own.name.clone())));
-        placed.filter(|(start, _)| *start <= offset).max_by_key(|(start, _)| *start)?.1
-    }
-}
-
-/// Where the indices of a place lead, and the first of them that is out of range with what it had to be below.
-struct Led {
-    /// With indices out of range clamped, as the access itself has it.
-    address: Value,
-    /// Not clamped, which is less to compute where all are known to be in range.
-    exact: Value,
-    /// Whether all are in range; nothing if there are none.
-    inside: Option<Value>,
-    index: Value,
-    count: Value,
-}
-
-impl Emitter<'_, '_> {
-    /// Tells what is accessed next: scalars at byte offsets of a place.
-    pub(super) fn tell(&mut self, place: &Place, leaves: &[(u32, Id)], stores: bool) {
-        let Some(site) = place.site else { return };
-        let own = matches!(place.memory, Memory::Array(_));
-        if own && place.indices.is_empty() {
-            return;
-        }
-        let lane = match self.first {
-            Some(first) => first,
-            None => self.int(0),
-        };
-        let scalars = leaves.iter().map(|(offset, id)| (*offset, *id, self.program.num(*id).bytes()));
-        let mut chunks: Vec<Vec<(u32, Id, u32)>> = Vec::new();
-        for scalar in scalars {
-            match chunks.last_mut() {
-                Some(chunk) if chunk.last().is_some_and(|last| last.0 + last.2 == scalar.0) => {
-                    chunk.push(scalar);
-                }
-                _ => chunks.push(vec![scalar]),
-            }
-        }
-        let led = self.lead(place);
-        let end = self.b.create_block();
-        let words = leaves.iter().all(|(_, id)| self.program.num(*id).bytes() == PIECE);
-        let told = match self.program.sites[site as usize].told {
-            _ if !words => Told::Call,
-            Told::Run if self.cells => Told::Cells,
-            Told::Run if chunks.len() > 1 => Told::Call,
-            told => told,
-        };
-        if let (Told::Run, [chunk]) = (told, &*chunks) {
-            self.go_on(place, (site, lane), &led, (chunk, stores), end);
-        }
-        self.tell_beyond(&led, (site, lane), end);
-        match told {
-            _ if own => {}
-            Told::Call | Told::Run => {
-                for chunk in &chunks {
-                    let site = if told == Told::Run { site } else { site | ASIDE };
-                    self.tell_chunk(place, (site, lane), led.address, chunk, stores);
-                }
-            }
-            Told::Bytes => self.mark_bytes(place, (site, lane), led.exact, &chunks),
-            Told::Cells => {
-                for word in chunks.iter().flatten() {
-                    self.look_at_cell(place, (site, lane), led.exact, *word, stores);
-                }
-            }
-        }
-        self.b.ins().jump(end, NONE);
-        self.start(end);
-    }
-
-    /// Where the indices of a place lead.
-    fn lead(&mut self, place: &Place) -> Led {
-        let mut address = self.base(place.memory);
-        let mut exact = address;
-        let zero = self.int(0);
-        let (mut inside, mut index, mut count) = (None, zero, zero);
-        for at in &place.indices {
-            let value = self.scalar(at.id);
-            let most = self.count(place.memory, at.bound);
-            let (next, in_range) = self.advance(address, place.memory, at, value);
-            address = next;
-            let wide = self.b.ins().uextend(types::I64, value);
-            let bytes = self.b.ins().imul_imm_s(wide, i64::from(at.stride));
-            exact = self.b.ins().iadd(exact, bytes);
-            let Some(in_range) = in_range else { continue };
-            index = self.b.ins().select(in_range, index, value);
-            count = self.b.ins().select(in_range, count, most);
-            inside = self.both(inside, Some(in_range));
-        }
-        Led { address, exact, inside, index, count }
-    }
-
-    /// Where an index is out of range, tells that and goes on at `after`.
-    fn tell_beyond(&mut self, led: &Led, (site, lane): (u32, Value), after: Block) {
-        let Some(inside) = led.inside else { return };
-        let [within, outside] = [(); 2].map(|()| self.b.create_block());
-        self.b.ins().brif(inside, within, NONE, outside, NONE);
-        self.b.set_cold_block(outside);
-        self.start(outside);
-        let (watcher, site) = (self.field(context!(watcher)), self.int(site));
-        let types = [types::I64, types::I32, types::I32, types::I32, types::I32];
-        let arguments = [watcher, site, lane, led.index, led.count];
-        match kept::beyond() {
-            Some(address) => self.call_kept(address, &types, &arguments),
-            None => drop(self.call_helper(beyond as *const () as usize, &types, false, &arguments)),
-        }
-        self.b.ins().jump(after, NONE);
-        self.start(within);
-    }
-
-    /// Neighbouring scalars, by offset, value and size.
-    pub(super) fn tell_chunk(
-        &mut self,
-        place: &Place,
-        (site, lane): (u32, Value),
-        address: Value,
-        chunk: &[(u32, Id, u32)],
-        stores: bool,
-    ) {
-        let (Some(first), Some(last)) = (chunk.first(), chunk.last()) else { return };
-        let bytes = last.0 + last.2 - first.0;
-        let image = if stores {
-            let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
-            let slot = self.b.create_sized_stack_slot(data);
-            let image = self.b.ins().stack_addr(types::I64, slot, 0);
-            for (offset, id, _) in chunk {
-                let value = self.scalar(*id);
-                self.write_scalar(self.program.num(*id), value, (image, (offset - first.0) as i32));
-            }
-            image
-        } else {
-            self.b.ins().iconst(types::I64, 0)
-        };
-        let address = self.b.ins().iadd_imm_s(address, i64::from(place.offset + first.0));
-        let (watcher, site, bytes) = (self.field(context!(watcher)), self.int(site), self.int(bytes));
-        let types = [types::I64, types::I32, types::I32, types::I64, types::I32, types::I64];
-        let arguments = [watcher, site, lane, address, bytes, image];
-        match kept::touched() {
-            Some(address) => self.call_kept(address, &types, &arguments),
-            None => drop(self.call_helper(touched as *const () as usize, &types, false, &arguments)),
-        }
-    }
-
-    /// Calls what leaves all registers as they are.
-    fn call_kept(&mut self, address: usize, parameters: &[Type], arguments: &[Value]) {
-        let signature = self.b.import_signature(kept::signature(parameters, CallConv::PreserveAll));
-        let address = self.b.ins().iconst(types::I64, address as i64);
-        self.b.ins().call_indirect(signature, address, arguments);
-    }
-
-    /// What a site does right now.
-    pub(super) fn open(&mut self, site: u32) -> Value {
-        let all = self.field(context!(open));
-        self.b.ins().iadd_imm_s(all, i64::from(site) * size_of::<Open>() as i64)
-    }
-
-    /// Goes to `after` if an invocation goes on with the run of its site; the code behind this is cold then.
-    fn go_on(
-        &mut self,
-        place: &Place,
-        (site, lane): (u32, Value),
-        led: &Led,
-        (chunk, stores): (&[(u32, Id, u32)], bool),
-        after: Block,
-    ) {
-        let Some(first) = chunk.first() else { return };
-        let address = self.b.ins().iadd_imm_s(led.address, i64::from(place.offset + first.0));
-        let open = self.open(site);
-        let values = if stores { chunk } else { &[] };
-        let call = self.go_on_with_run(open, lane, address, (values, led.inside), after);
-        self.b.set_cold_block(call);
-        self.start(call);
-    }
-
-    /// Goes to `after` if the invocation goes on with the run of the site. `values` are words that are stored. Returns
-    /// where to go on otherwise.
-    fn go_on_with_run(
-        &mut self,
-        open: Value,
-        lane: Value,
-        address: Value,
-        (values, inside): (&[(u32, Id, u32)], Option<Value>),
-        after: Block,
-    ) -> Block {
-        let group = self.field(context!(first_invocation));
-        let invocation = self.b.ins().iadd(group, lane);
-        let invocation = self.b.ins().uextend(types::I64, invocation);
-        let apart = self.b.ins().iconst(types::I64, APART as i64);
-        let apart = self.b.ins().imul(invocation, apart);
-        let mut key = self.b.ins().iadd(address, apart);
-        if let Some(changes) = self.changes(address, values) {
-            let changes = self.b.ins().ishl_imm_u(changes, i64::from(CHANGED_SHIFT));
-            key = self.b.ins().iadd(key, changes);
-        }
-        if let Some(inside) = inside {
-            let none = self.b.ins().iconst(types::I64, NO_KEY as i64);
-            key = self.b.ins().select(inside, key, none);
-        }
-        let key_at = std::mem::offset_of!(Open, key) as i32;
-        let expected = self.b.ins().load(types::I64, flags(), open, key_at);
-        let same = self.b.ins().icmp(IntCC::Equal, key, expected);
-        let [next, call] = [(); 2].map(|()| self.b.create_block());
-        self.b.ins().brif(same, next, NONE, call, NONE);
-        self.start(next);
-        let step = self.b.ins().load(types::I64, flags(), open, std::mem::offset_of!(Open, step) as i32);
-        let following = self.b.ins().iadd(key, step);
-        self.b.ins().store(flags(), following, open, key_at);
-        self.b.ins().jump(after, NONE);
-        call
-    }
-
-    /// 1 if stores change all words, 0 if they change none, and something else otherwise; nothing without stores.
-    pub(super) fn changes(&mut self, address: Value, values: &[(u32, Id, u32)]) -> Option<Value> {
-        let first = values.first()?.0;
-        let (mut all, mut any): (Option<Value>, Option<Value>) = (None, None);
-        for (offset, id, _) in values {
-            let value = self.scalar(*id);
-            let new = match self.b.func.dfg.value_type(value) {
-                types::I32 => value,
-                _ => self.b.ins().bitcast(types::I32, MemFlagsData::new(), value),
-            };
-            let old = self.b.ins().load(types::I32, flags(), address, (offset - first) as i32);
-            let changes = self.b.ins().icmp(IntCC::NotEqual, old, new);
-            all = Some(all.map_or(changes, |all| self.b.ins().band(all, changes)));
-            any = Some(any.map_or(changes, |any| self.b.ins().bor(any, changes)));
-        }
-        // Both 0, both 1, or 0 and 1.
-        let (all, any) = (self.b.ins().uextend(types::I64, all?), self.b.ins().uextend(types::I64, any?));
-        let mixed = self.b.ins().bxor(all, any);
-        let mixed = self.b.ins().ishl_imm_u(mixed, 1);
-        Some(self.b.ins().bor(any, mixed))
-    }
-
-    /// Writes who is told of the texels of a call.
-    pub(super) fn fill_watcher(&mut self, call: Value, site: u32) {
-        let watcher = self.field(context!(watcher));
-        let lane = match self.first {
-            Some(first) => first,
-            None => self.int(0),
-        };
-        let site = self.int(site);
-        let words = [
-            (watcher, std::mem::offset_of!(ImageCalls, watcher)),
-            (site, std::mem::offset_of!(ImageCalls, site)),
-            (lane, std::mem::offset_of!(ImageCalls, lane)),
-        ];
-        for (word, offset) in words {
-            self.b.ins().store(flags(), word, call, offset as i32);
-        }
-    }
-
-    /// Tells that all invocations of the workgroup have reached a barrier.
-    pub(super) fn tell_barrier(&mut self, flags: naga::Barrier) {
-        if self.program.observed {
-            let watcher = self.field(context!(watcher));
-            let flags = self.int(flags.bits());
-            self.call_helper(
-                barrier as *const () as usize,
-                &[types::I64, types::I32],
-                false,
-                &[watcher, flags],
-            );
-        }
-    }
 }

@@ -108,7 +108,8 @@ impl Emitter<'_, '_> {
     /// How many fours a step is worth.
     fn width(&mut self, region: &Region) -> u32 {
         let whole = self.lanes == 4 && !self.partial && self.program.invocations().is_multiple_of(4);
-        if !whole || self.program.observed || !region.often {
+        let tells = |stmt: &Stmt| stmt.any(&mut |stmt| stmt.is_told());
+        if !whole || !region.often || region.body.iter().any(tells) {
             return 1;
         }
         self.wave.assumed = self.assumptions(region);

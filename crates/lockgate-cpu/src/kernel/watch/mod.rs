@@ -12,8 +12,8 @@ mod shadow;
 
 pub(super) use cells::View;
 use pages::Pages;
-pub(super) use runs::Run;
 use runs::Runs;
+pub(super) use runs::{Run, Turn};
 pub(super) use shadow::mark;
 use shadow::{Shadow, Toucher};
 use std::collections::HashMap;
@@ -138,8 +138,12 @@ pub struct Recorder {
     quiet: Vec<bool>,
     bound: Shadow,
     shared: Shadow,
+    /// Whether nothing goes wrong in workgroup memory in any whole workgroup; nothing if it is not known.
+    settled: Option<bool>,
     /// Whether accesses of bound memory wait as runs.
     deferred: bool,
+    /// When what comes next does so, for accesses that wait.
+    turn: Turn,
     runs: Runs,
     numbers: HashMap<(Option<Range<usize>>, ObservedKind, Space), u16>,
     sites: Vec<Site>,
@@ -174,7 +178,9 @@ impl Recorder {
             quiet: Vec::new(),
             bound: Shadow::new(shift, false),
             shared: Shadow::new(shift, true),
+            settled: None,
             deferred: false,
+            turn: Turn::default(),
             runs: Runs::default(),
             numbers: HashMap::new(),
             sites: Vec::new(),
@@ -340,7 +346,19 @@ impl Recorder {
         if self.deferred && !workgroup {
             let first = self.first_invocation() + lane;
             let (epoch, count, start, stride, stretch) = (self.epochs[0], 1, address, bytes, self.stretch());
-            return self.add_run(Run { site, changed, epoch, stretch, first, count, start, stride, bytes });
+            let turn = self.turn;
+            return self.add_run(Run {
+                site,
+                turn,
+                changed,
+                epoch,
+                stretch,
+                first,
+                count,
+                start,
+                stride,
+                bytes,
+            });
         }
         let me = self.toucher(usize::from(workgroup), lane, site);
         self.touch_cells(&me, (kind, space), address, bytes, changed);
@@ -350,6 +368,11 @@ impl Recorder {
         let ground = self.grounds[memory];
         let phase = self.phase(memory, ground, self.epochs[memory]);
         Toucher { mark: mark::new(phase, lane, site), ground }
+    }
+
+    /// Says when the accesses come that are told next, as long as they wait.
+    pub(super) fn take_turn(&mut self, turn: Turn) {
+        self.turn = turn;
     }
 
     /// A place touches bytes.
@@ -385,6 +408,24 @@ impl Recorder {
     pub(super) fn is_still(&self, slot: u32) -> bool {
         let quiet = self.quiet.get(slot as usize) == Some(&true);
         quiet && self.fresh.get(slot as usize).is_none_or(ByteSet::is_empty)
+    }
+
+    /// Whether it is not known yet what one workgroup says of the others' own memory.
+    pub(super) fn needs_to_settle(&self) -> bool {
+        self.settled.is_none()
+    }
+
+    /// A workgroup has told all of what each one does to its own memory.
+    pub(super) fn settle(&mut self) {
+        let own = |site: u16| self.sites[usize::from(site)].space == Space::Workgroup;
+        let remarks = self.reads_of_nothing.iter().chain(&self.out_of_range).map(|remark| remark.site);
+        let wrong = remarks.chain(self.races.iter().flat_map(|race| race.sites)).any(own);
+        self.settled = Some(self.complete && !wrong);
+    }
+
+    /// Whether nothing goes wrong in workgroup memory in any whole workgroup.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled == Some(true)
     }
 
     /// Looks for rivals of an access, piece by piece.

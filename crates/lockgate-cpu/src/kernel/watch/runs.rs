@@ -14,16 +14,28 @@ use lockgate_runtime::ObservedKind;
 const RUNS_MAX: usize = 1 << 18;
 /// So many are kept until a launch that is taken apart has come to the end of a part.
 const WAITING_MAX: usize = 1 << 16;
-/// A launch with more runs than this, and fewer than so many invocations for each, is better recorded without them.
+/// A launch with more runs than this, and fewer than so many invocations for each, is better recorded without them: a run
+/// costs about as much as sixteen cells.
 const RUNS_FEW: usize = 32;
-const RUN_SHORT: usize = 8;
+const RUN_SHORT: usize = 16;
 /// Before so many invocations nobody asks whether runs are plain.
 pub(super) const DUE_FIRST: u64 = 512;
+
+/// When an invocation comes by a place, among those that it comes by between two barriers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) struct Turn {
+    /// Places in the order of the program; those of one loop have the same.
+    pub(in super::super) number: u32,
+    /// It is in a loop without barriers: what comes when is known only as long as each access is a run of its own.
+    pub(in super::super) again: bool,
+}
 
 /// One access of each of `count` invocations, the first at `start`, each of the others `stride` bytes behind.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Run {
     pub(in super::super) site: u16,
+    /// When an invocation does it.
+    pub(in super::super) turn: Turn,
     /// As [`Recorder::touch`] takes it.
     pub(in super::super) changed: bool,
     /// Barriers of the workgroup before, that concern this memory, and all.
@@ -50,8 +62,9 @@ impl Run {
 
     /// Takes in a run that goes on with this one; false if it does not.
     fn extend(&mut self, next: &Run) -> bool {
-        let alike = (self.site, self.changed, self.epoch, self.stretch, self.stride, self.bytes)
-            == (next.site, next.changed, next.epoch, next.stretch, next.stride, next.bytes);
+        let alike = (self.site, self.turn, self.changed, self.epoch, self.stretch, self.stride, self.bytes)
+            == (next.site, next.turn, next.changed, next.epoch, next.stretch, next.stride, next.bytes)
+            && !self.turn.again;
         let follows = self.first + self.count == next.first && self.origin() == next.origin();
         if alike && follows {
             self.count += next.count;
@@ -148,16 +161,16 @@ impl Recorder {
         }
     }
 
-    /// Writes runs of one workgroup into cells, in the order in which machine code has made them: between two barriers,
-    /// one invocation after the other.
+    /// Writes runs of one workgroup into cells, in the order of the program: between two barriers, one invocation after the
+    /// other.
     fn take_group_apart(&mut self, group: u32, runs: &[Run]) {
         let ground = self.ground_of(group);
         let mut accesses = Vec::new();
         for (number, run) in runs.iter().enumerate() {
-            accesses.extend((0..run.count).map(|at| (run.stretch, run.first + at, number, at)));
+            accesses.extend((0..run.count).map(|at| (run.stretch, run.first + at, run.turn, number, at)));
         }
         accesses.sort_unstable();
-        for (_, invocation, number, at) in accesses {
+        for (_, invocation, _, number, at) in accesses {
             let run = &runs[number];
             let super::Site { kind, space, .. } = self.sites[usize::from(run.site)];
             let phase = self.phase(0, ground, run.epoch);
