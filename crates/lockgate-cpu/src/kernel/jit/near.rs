@@ -19,6 +19,8 @@ use super::{
 pub(super) struct Near {
     pub(super) start: Value,
     pub(super) conditions: Vec<Value>,
+    /// Whether one of them is that three can be added to the start.
+    capped: bool,
 }
 
 /// Tests worth making before a load.
@@ -64,7 +66,7 @@ impl Emitter<'_, '_> {
     /// What is known of a value as a linear one.
     pub(super) fn near(&mut self, id: Id) -> Option<Near> {
         if let Val::Linear(start) = self.get(id) {
-            return Some(Near { start, conditions: Vec::new() });
+            return Some(Near { start, conditions: Vec::new(), capped: false });
         }
         if let Some(near) = &self.nearly_linear[id.at()] {
             return Some(near.clone());
@@ -80,7 +82,7 @@ impl Emitter<'_, '_> {
         let same = self.b.ins().icmp(IntCC::Equal, lanes, rising);
         let bits = self.bits(same);
         let all = self.b.ins().icmp_imm_s(IntCC::Equal, bits, 0b1111);
-        Near { start, conditions: vec![all] }
+        Near { start, conditions: vec![all], capped: false }
     }
 
     /// Finds out about a value that varies.
@@ -106,6 +108,7 @@ impl Emitter<'_, '_> {
                     return None;
                 }
                 let mut near = self.near(a)?;
+                near.capped &= !matches!(op, Binary::Add | Binary::Subtract);
                 match op {
                     Binary::Add => near.start = self.b.ins().iadd(near.start, other),
                     Binary::Subtract => near.start = self.b.ins().isub(near.start, other),
@@ -124,8 +127,11 @@ impl Emitter<'_, '_> {
             false => (IntCC::UnsignedGreaterThanOrEqual, IntCC::UnsignedLessThanOrEqual, u32::MAX - 3),
         };
         // Without this the lanes could jump from the largest value to the smallest.
-        let last = self.int(last);
-        near.conditions.push(self.b.ins().icmp(less_or_equal, near.start, last));
+        if !near.capped {
+            let last = self.int(last);
+            near.conditions.push(self.b.ins().icmp(less_or_equal, near.start, last));
+            near.capped = true;
+        }
         near.conditions.push(if op == Binary::Max {
             self.b.ins().icmp(greater_or_equal, near.start, other)
         } else {
