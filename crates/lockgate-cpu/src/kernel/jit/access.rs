@@ -130,7 +130,7 @@ impl Emitter<'_, '_> {
         (address, inside, rest)
     }
 
-    /// Each lane's address, and whether its indices are in range.
+    /// Each lane's address, and whether its indices are in range; if not, it is nowhere.
     pub(super) fn separate(
         &mut self,
         place: &Place,
@@ -142,9 +142,15 @@ impl Emitter<'_, '_> {
             let mut inside = None;
             for index in rest {
                 let value = self.lane_of(index.id, lane);
-                let (next, in_range) = self.advance(address, place.memory, index, value);
-                address = next;
-                inside = self.both(inside, in_range);
+                if !self.is_inside(index) {
+                    let count = self.count(place.memory, index.bound);
+                    let in_range = self.b.ins().icmp(IntCC::UnsignedLessThan, value, count);
+                    inside = self.both(inside, Some(in_range));
+                }
+                let stride = i64::from(index.stride * self.scale(place.memory));
+                let value = self.b.ins().uextend(types::I64, value);
+                let bytes = self.b.ins().imul_imm_s(value, stride);
+                address = self.b.ins().iadd(address, bytes);
             }
             (address, inside)
         })
