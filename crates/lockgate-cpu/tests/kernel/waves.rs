@@ -201,6 +201,10 @@ fn engines_agree_on_kernels_for_each_element() {
         "y[n] = x[n] + x[min(id.x + 1u, 40u)];",
         "if (id.x >= count) { return; } let a = x[id.x]; y[n + 1024u] = a; y[n] += a;",
         "y[n * 2u] = x[id.x / 2u];",
+        "y[n] = x[u32(clamp(i32(id.x) - 5, 0, i32(count) - 1))];",
+        "y[n] = x[u32(min(max(max(i32(id.x) - 9, 0), 6), i32(count) + 2147483600))];",
+        "y[n] = x[u32(max(bitcast<i32>(max(id.x + 2147483586u, 5u)), 0) - 2147483580)];",
+        "y[n] = x[u32(clamp(i32(id.x << 26u), 0, 2147483645)) + id.x] ^ x[u32(max(min(i32(n) - 70, 41), 3))];",
         "if (id.x > count) { return; } y[n] = pack4x8unorm(unpack4x8unorm(x[n])) ^ pack2x16snorm(unpack2x16snorm(x[n]));",
     ];
     for (body, size) in bodies.into_iter().flat_map(|body| ["64", "16, 4", "8, 8"].map(|size| (body, size))) {
