@@ -12,6 +12,7 @@
 //! Deliberately absent: queues, threads and the choice of who runs which workgroup. Tested in `tests/kernel*.rs`.
 
 mod binding;
+mod cube;
 mod error;
 mod interpret;
 mod jit;

@@ -7,8 +7,8 @@ use super::{
     binding::{
         AddressMode, CompareFunction, Filter, LevelLayout, SamplerBinding, TextureBinding, TextureDimension,
     },
-    memory,
-    texel::{Texel, TexelFormat},
+    cube, memory,
+    texel::{Texel, TexelFormat, TexelKind},
 };
 
 /// Where a sample is taken.
@@ -210,16 +210,12 @@ pub(super) unsafe fn gather(
     component: usize,
     reference: Option<f32>,
 ) -> Texel {
-    let (coords, face) = project(texture, point);
-    let layer = layer_of(texture, point, face);
     let Some(level) = texture.levels.first() else { return [0; 4] };
-    let x = neighbours(coords[0], level.width, sampler.address[0], point.offset[0], Filter::Linear);
-    let y = neighbours(coords[1], level.height, sampler.address[1], point.offset[1], Filter::Linear);
-    [(0, 1), (1, 1), (1, 0), (0, 0)].map(|(i, j)| {
-        let texel = match (x[i].0, y[j].0) {
+    let value = |at: Option<[u32; 3]>| {
+        let texel = match at {
             // SAFETY: the caller's promise.
-            (Some(x), Some(y)) => unsafe { load(texture, 0, [x, y, layer]) },
-            _ => sampler.border.map(f32::to_bits),
+            Some(at) => unsafe { load(texture, 0, at) },
+            None => sampler.border.map(f32::to_bits),
         };
         match reference {
             None => texel[component.min(3)],
@@ -228,7 +224,24 @@ pub(super) unsafe fn gather(
                 (if passes { 1f32 } else { 0.0 }).to_bits()
             }
         }
-    })
+    };
+    let order = [(0, 1), (1, 1), (1, 0), (0, 0)];
+    if is_cube(texture) {
+        let square = cube_square(texture, point, level);
+        return order.map(|(i, j)| match &square[2 * j + i].0[..] {
+            [one] => value(Some(*one)),
+            // Integers have no mean: the texel of the face itself, which is the first, stands for all.
+            [first, ..] if texture.format.kind() != TexelKind::Float => value(Some(*first)),
+            texels => {
+                let sum: f32 = texels.iter().map(|at| f32::from_bits(value(Some(*at)))).sum();
+                (sum / texels.len() as f32).to_bits()
+            }
+        });
+    }
+    let x = neighbours(point.coords[0], level.width, sampler.address[0], point.offset[0], Filter::Linear);
+    let y = neighbours(point.coords[1], level.height, sampler.address[1], point.offset[1], Filter::Linear);
+    let layer = layer_of(texture, point);
+    order.map(|(i, j)| value(x[i].0.zip(y[j].0).map(|(x, y)| [x, y, layer])))
 }
 
 /// A normalized depth format compares with what it could store.
@@ -291,14 +304,17 @@ fn taps(
     level: usize,
 ) -> Vec<Tap> {
     let Some(level) = texture.levels.get(level) else { return Vec::new() };
-    let (coords, face) = project(texture, point);
-    let axis = |i: usize, size: u32| neighbours(coords[i], size, sampler.address[i], point.offset[i], filter);
+    if is_cube(texture) {
+        return cube_taps(texture, point, filter, level);
+    }
+    let axis =
+        |i: usize, size: u32| neighbours(point.coords[i], size, sampler.address[i], point.offset[i], filter);
     let x = axis(0, level.width);
     let y =
         if texture.dimension == TextureDimension::D1 { vec![(Some(0), 1.0)] } else { axis(1, level.height) };
     let z = match texture.dimension {
         TextureDimension::D3 => axis(2, level.depth_or_layers),
-        _ => vec![(Some(layer_of(texture, point, face)), 1.0)],
+        _ => vec![(Some(layer_of(texture, point)), 1.0)],
     };
     let mut taps = Vec::with_capacity(x.len() * y.len() * z.len());
     for (z, depth) in &z {
@@ -310,6 +326,49 @@ fn taps(
         }
     }
     taps
+}
+
+/// The texels of a cube for one sample. Filters reach across edges, so that a sampler's address modes mean nothing.
+fn cube_taps(texture: &TextureBinding, point: &SamplePoint, filter: Filter, level: &LevelLayout) -> Vec<Tap> {
+    if filter == Filter::Linear {
+        let square = cube_square(texture, point, level);
+        let spread = |(texels, weight): &(Vec<[u32; 3]>, f32)| {
+            let weight = weight / texels.len() as f32;
+            texels.iter().map(|at| (Some(*at), weight)).collect::<Vec<Tap>>()
+        };
+        return square.iter().flat_map(spread).collect();
+    }
+    let (face, coords) = cube::place(point.coords);
+    let [x, y] = coords.map(|along| {
+        wrap((along * level.width as f32).floor() as i64, level.width, AddressMode::ClampToEdge)
+    });
+    let layer = 6 * layer_of(texture, point) + face;
+    vec![(x.zip(y).map(|(x, y)| [x, y, layer]), 1.0)]
+}
+
+/// What a linear filter blends on a cube, row by row: the texels that stand for each of four, and its weight.
+fn cube_square(
+    texture: &TextureBinding,
+    point: &SamplePoint,
+    level: &LevelLayout,
+) -> [(Vec<[u32; 3]>, f32); 4] {
+    let (face, coords) = cube::place(point.coords);
+    let [x, y] = coords.map(|along| between(along * level.width as f32));
+    let first = 6 * layer_of(texture, point);
+    [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(i, j)| {
+        let at = [(x.0 as i32).saturating_add(i), (y.0 as i32).saturating_add(j)];
+        let mut texels = cube::texels(face, level.width, at);
+        texels.iter_mut().for_each(|texel| texel[2] += first);
+        let weight = |(_, second): (f32, f32), at: i32| if at == 0 { 1.0 - second } else { second };
+        (texels, weight(x, i) * weight(y, j))
+    })
+}
+
+/// The first of two texels that a position lies between, and how much the second one weighs.
+fn between(position: f32) -> (f32, f32) {
+    let low = (position - 0.5).floor();
+    let weight = position - 0.5 - low;
+    (low, if weight.is_finite() { weight } else { 0.0 })
 }
 
 /// The texels next to a normalized coordinate on one axis, with their weights.
@@ -324,9 +383,7 @@ fn neighbours(
     match filter {
         Filter::Nearest => vec![(wrap(position.floor() as i64, size, mode), 1.0)],
         Filter::Linear => {
-            let low = (position - 0.5).floor();
-            let weight = position - 0.5 - low;
-            let weight = if weight.is_finite() { weight } else { 0.0 };
+            let (low, weight) = between(position);
             vec![
                 (wrap(low as i64, size, mode), 1.0 - weight),
                 (wrap((low as i64).saturating_add(1), size, mode), weight),
@@ -349,41 +406,31 @@ fn wrap(index: i64, size: u32, mode: AddressMode) -> Option<u32> {
     Some(if mode == AddressMode::MirrorRepeat { (size - 1 - inside) as u32 } else { inside as u32 })
 }
 
-/// Coordinates on the plane, and the face of a cube.
-fn project(texture: &TextureBinding, point: &SamplePoint) -> ([f32; 3], u32) {
-    if !matches!(texture.dimension, TextureDimension::Cube | TextureDimension::CubeArray) {
-        return (point.coords, 0);
-    }
-    let [x, y, z] = point.coords;
-    let (ax, ay, az) = (x.abs(), y.abs(), z.abs());
-    let (face, s, t, major) = if az >= ax && az >= ay {
-        if z < 0.0 { (5, -x, -y, az) } else { (4, x, -y, az) }
-    } else if ay >= ax {
-        if y < 0.0 { (3, x, -z, ay) } else { (2, x, z, ay) }
-    } else if x < 0.0 {
-        (1, z, -y, ax)
-    } else {
-        (0, -z, -y, ax)
-    };
-    ([(s / major + 1.0) / 2.0, (t / major + 1.0) / 2.0, 0.0], face)
+fn is_cube(texture: &TextureBinding) -> bool {
+    matches!(texture.dimension, TextureDimension::Cube | TextureDimension::CubeArray)
 }
 
-fn layer_of(texture: &TextureBinding, point: &SamplePoint, face: u32) -> u32 {
-    let last = layers(texture).saturating_sub(1) as i32;
-    let layer = point.layer.clamp(0, last.max(0)) as u32;
+/// The layer of an array, or the whole cube of one.
+fn layer_of(texture: &TextureBinding, point: &SamplePoint) -> u32 {
     match texture.dimension {
-        TextureDimension::Cube | TextureDimension::CubeArray => 6 * layer + face,
-        TextureDimension::D2Array => layer,
+        TextureDimension::CubeArray | TextureDimension::D2Array => {
+            let last = layers(texture).saturating_sub(1) as i32;
+            point.layer.clamp(0, last.max(0)) as u32
+        }
         _ => 0,
     }
 }
 
-/// The level of detail for derivatives of the coordinates.
-pub(super) fn lod_of_gradient(texture: &TextureBinding, dx: [f32; 3], dy: [f32; 3]) -> f32 {
+/// The level of detail where the coordinates of a sample change by `dx` and `dy`.
+pub(super) fn lod_of_gradient(texture: &TextureBinding, coords: [f32; 3], changes: [[f32; 3]; 2]) -> f32 {
     let size = texture.levels.first().map_or([0.0; 3], |level: &LevelLayout| {
         let depth = if texture.dimension == TextureDimension::D3 { level.depth_or_layers } else { 0 };
         [level.width as f32, level.height as f32, depth as f32]
     });
-    let length = |d: [f32; 3]| (0..3).map(|i| (d[i] * size[i]) * (d[i] * size[i])).sum::<f32>().sqrt();
-    length(dx).max(length(dy)).log2()
+    let [dx, dy] = changes.map(|change| {
+        let [x, y] = if is_cube(texture) { cube::speed(coords, change) } else { [change[0], change[1]] };
+        let texels = [x * size[0], y * size[1], change[2] * size[2]];
+        texels.iter().map(|along| along * along).sum::<f32>().sqrt()
+    });
+    dx.max(dy).log2()
 }

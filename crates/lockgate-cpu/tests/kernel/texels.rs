@@ -220,7 +220,7 @@ fn every_way_to_sample() {
             let t = f32(id.x) / 7.0 - 0.6;
             let uv = vec2(t, 0.8 - t * 1.3);
             let ray = vec3(t, 0.2, 0.7 - t);
-            let at = id.x * 16u;
+            let at = id.x * 17u;
             out[at] = textureSampleBaseClampToEdge(plane, how, uv);
             out[at + 1u] = vec4<f32>(textureGather(1, numbers, how, uv));
             out[at + 2u] = vec4<f32>(textureGather(0, numbers, how, uv, vec2(1, -1)));
@@ -237,6 +237,7 @@ fn every_way_to_sample() {
             out[at + 13u] = vec4(vec2<f32>(textureDimensions(plane, id.x % 4u)), f32(textureNumLevels(plane)), f32(textureNumLayers(cubes)));
             out[at + 14u] = vec4(f32(textureDimensions(line)), vec2<f32>(textureDimensions(cubes)), f32(textureNumLayers(depth_layers)));
             out[at + 15u] = textureLoad(plane, vec2(id.x % 5u, 1u), i32(id.x) - 2) + textureLoad(line, i32(id.x) - 1, 0);
+            out[at + 16u] = textureSampleGrad(cubes, how, ray, id.x % 2u, ray.zxy * t, vec3(0.1, t, 0.0));
             if (id.x % 3u == 0u) { out[at] = textureSampleBaseClampToEdge(plane, how, uv * 9.0); }
         }";
     let bytes = |count: u32, step: u32| (0..count).map(|i| (i * step % 251) as u8).collect::<Vec<u8>>();
@@ -249,7 +250,7 @@ fn every_way_to_sample() {
         bytes(20, 53),
         depths(27),
         depths(24),
-        vec![0; 16 * 16 * 16],
+        vec![0; 16 * 17 * 16],
     ];
     for (address, filter) in [
         (AddressMode::ClampToEdge, Filter::Nearest),

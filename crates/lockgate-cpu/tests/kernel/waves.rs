@@ -190,3 +190,38 @@ fn engines_agree_on_kernels_with_barriers() {
         Case::new(&source, [3, 1, 1], vec![data, vec![0; 8 * length]]).run();
     }
 }
+
+/// Kernels without barriers that take each element by itself: grids beyond what is bound, elements that are not there or lie
+/// elsewhere than those of the neighbours, workgroups of rows.
+#[test]
+fn engines_agree_on_kernels_for_each_element() {
+    let bodies = [
+        "if (id.x >= arrayLength(&y)) { return; } y[n] = x[n] * 3u + y[n];",
+        "if (id.x < count) { y[n] = x[id.x + 5u] ^ id.x; }",
+        "y[n] = x[n] + x[min(id.x + 1u, 40u)];",
+        "if (id.x >= count) { return; } let a = x[id.x]; y[n + 1024u] = a; y[n] += a;",
+        "y[n * 2u] = x[id.x / 2u];",
+        "y[n] = x[u32(clamp(i32(id.x) - 5, 0, i32(count) - 1))];",
+        "y[n] = x[u32(min(max(max(i32(id.x) - 9, 0), 6), i32(count) + 2147483600))];",
+        "y[n] = x[u32(max(bitcast<i32>(max(id.x + 2147483586u, 5u)), 0) - 2147483580)];",
+        "y[n] = x[u32(clamp(i32(id.x << 26u), 0, 2147483645)) + id.x] ^ x[u32(max(min(i32(n) - 70, 41), 3))];",
+        "if (id.x > count) { return; } y[n] = pack4x8unorm(unpack4x8unorm(x[n])) ^ pack2x16snorm(unpack2x16snorm(x[n]));",
+    ];
+    for (body, size) in bodies.into_iter().flat_map(|body| ["64", "16, 4", "8, 8"].map(|size| (body, size))) {
+        let source = format!(
+            "@group(0) @binding(0) var<storage, read> x: array<u32>;
+            @group(0) @binding(1) var<storage, read_write> y: array<u32>;
+            var<immediate> count: u32;
+            @compute @workgroup_size({size}) fn main(@builtin(global_invocation_id) id: vec3u) {{
+                let n = id.x + id.y * 128u;
+                {body}
+            }}"
+        );
+        for (lengths, count) in [([999, 2100], 77), ([128, 61], 125), ([33, 520], 2), ([7, 3], 128)] {
+            let words = |length: u32| u32s((0..length).map(|i| i.wrapping_mul(0x9E37_79B9)));
+            let mut case = Case::new(&source, [2, 1, 1], lengths.map(words).to_vec());
+            case.immediates = u32s([count]);
+            case.run();
+        }
+    }
+}

@@ -143,7 +143,8 @@ impl<'a> Machine<'a> {
             SampleLevel::Auto | SampleLevel::Zero => 0.0,
             SampleLevel::Exact(level) | SampleLevel::Bias(level) => self.float_or_int(level, lane)?,
             SampleLevel::Gradient { x, y } => {
-                sample::lod_of_gradient(texture, self.floats(x, lane)?, self.floats(y, lane)?)
+                let changes = [self.floats(x, lane)?, self.floats(y, lane)?];
+                sample::lod_of_gradient(texture, point.coords, changes)
             }
         };
         if clamp_to_edge {

@@ -132,7 +132,7 @@ impl Emitter<'_, '_> {
         (address, inside, rest)
     }
 
-    /// Each lane's address, and whether its indices are in range.
+    /// Each lane's address, and whether its indices are in range; if not, it is nowhere.
     pub(super) fn separate(
         &mut self,
         place: &Place,
@@ -144,9 +144,15 @@ impl Emitter<'_, '_> {
             let mut inside = None;
             for index in rest {
                 let value = self.lane_of(index.id, lane);
-                let (next, in_range) = self.advance(address, place.memory, index, value);
-                address = next;
-                inside = self.both(inside, in_range);
+                if !self.is_inside(index) {
+                    let count = self.count(place.memory, index.bound);
+                    let in_range = self.b.ins().icmp(IntCC::UnsignedLessThan, value, count);
+                    inside = self.both(inside, Some(in_range));
+                }
+                let stride = i64::from(index.stride * self.scale(place.memory));
+                let value = self.b.ins().uextend(types::I64, value);
+                let bytes = self.b.ins().imul_imm_s(value, stride);
+                address = self.b.ins().iadd(address, bytes);
             }
             (address, inside)
         })
@@ -161,7 +167,7 @@ impl Emitter<'_, '_> {
     }
 
     /// Whether an index is known to be in range.
-    fn is_inside(&self, index: &Index) -> bool {
+    pub(super) fn is_inside(&self, index: &Index) -> bool {
         let Bound::Known(count) = index.bound else { return false };
         self.counted.is_below(index.id, count) || self.place_of(index.id).is_some_and(|at| at.end <= count)
     }
@@ -289,12 +295,12 @@ impl Emitter<'_, '_> {
             _ => self.gather(place, flags, [0, 1, 2, 3].map(|lane| (start, ahead + lane * stride)), into),
         };
         if !doubtful {
-            into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
-            return;
+            return self.define_arranged(place, values, into);
         }
         let end = self.b.create_block();
-        for (_, id) in into {
-            self.b.append_block_param(end, vector_type(self.program.num(*id)));
+        for value in &values {
+            let ty = self.b.func.dfg.value_type(*value);
+            self.b.append_block_param(end, ty);
         }
         self.jump_with(end, &values);
         self.b.set_cold_block(far);
@@ -304,14 +310,25 @@ impl Emitter<'_, '_> {
         self.jump_with(end, &values);
         self.start(end);
         let values = self.b.block_params(end).to_vec();
+        self.define_arranged(place, values, into);
+    }
+
+    /// Makes known what lanes have gathered.
+    fn define_arranged(&mut self, place: &Place, mut values: Vec<Value>, into: Leaves<'_>) {
+        if let Some(tuple) = rows_of(place, into).filter(|tuple| !self.rows.contains(tuple[0]))
+            && let [a, b, c, d] = values[..]
+        {
+            let columns = self.transpose([a, b, c, d]).into_iter().zip(tuple);
+            let cast = |(column, id)| self.cast(vector_type(self.program.num(id)), column);
+            values = columns.map(cast).collect();
+        }
         into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
     }
 
     fn define_gathered(&mut self, place: &Place, addresses: Addresses, into: Leaves<'_>) {
         if into.iter().all(|(_, id)| !is_wide(self.program.num(*id))) {
             let values = self.gather(place, self.load_flags(place.memory), addresses, into);
-            into.iter().zip(values).for_each(|((_, id), value)| self.define(*id, Val::Vector(value)));
-            return;
+            return self.define_arranged(place, values, into);
         }
         for leaf in into {
             let num = self.program.num(leaf.1);
@@ -350,7 +367,7 @@ impl Emitter<'_, '_> {
         }
     }
 
-    /// Each lane reads its own place.
+    /// Each lane reads its own place. A vector of four components comes as it lies in memory.
     fn gather(
         &mut self,
         place: &Place,
@@ -358,17 +375,11 @@ impl Emitter<'_, '_> {
         addresses: Addresses,
         into: Leaves<'_>,
     ) -> Vec<Value> {
-        if let (Some(tuple), false) = (rows::tuple(into), matches!(place.memory, Memory::Array(_))) {
+        if let Some(tuple) = rows_of(place, into) {
             let at = (place.offset + into[0].0) as i32;
             let ty = vector_type(self.program.num(tuple[0]));
             let rows = addresses.map(|(address, offset)| self.b.ins().load(ty, flags, address, offset + at));
-            if self.rows.contains(tuple[0]) {
-                return rows.to_vec();
-            }
-            let columns = self.transpose(rows).into_iter().zip(tuple);
-            return columns
-                .map(|(column, id)| self.cast(vector_type(self.program.num(id)), column))
-                .collect();
+            return rows.to_vec();
         }
         into.iter()
             .map(|leaf| {
@@ -520,10 +531,7 @@ impl Emitter<'_, '_> {
             None => self.neighbours(place, address, rest, far),
             Some(_) => None,
         };
-        let Some(row) = neighbours else {
-            let addresses = self.separate(place, address, rest);
-            return self.scatter(place, addresses, from);
-        };
+        let Some(row) = neighbours else { return self.scatter_apart(place, address, rest, from) };
         let stride = (rest[0].stride * self.scale(place.memory)) as i32;
         self.store_near(place, &row, stride, from);
         if row.doubtful {
@@ -531,11 +539,21 @@ impl Emitter<'_, '_> {
             self.b.ins().jump(end, NONE);
             self.b.set_cold_block(far);
             self.start(far);
-            let addresses = self.separate(place, address, rest);
-            self.scatter(place, addresses, from);
+            self.scatter_apart(place, address, rest, from);
             self.b.ins().jump(end, NONE);
             self.start(end);
         }
+    }
+
+    fn scatter_apart(&mut self, place: &Place, address: Value, rest: &[Index], from: Leaves<'_>) {
+        if self.may_skip(rest) {
+            let row = rows::tuple(from).is_some_and(|tuple| self.rows.contains(tuple[0]));
+            let values = from.iter().filter(|_| !row).map(|(_, id)| *id);
+            self.lay(rest.iter().map(|index| index.id).chain(values));
+        }
+        let addresses = self.separate(place, address, rest);
+        self.scatter(place, addresses, from);
+        self.take_up();
     }
 
     /// Four neighbouring elements.
@@ -675,4 +693,9 @@ impl Emitter<'_, '_> {
         self.b.seal_block(header);
         self.start(exit);
     }
+}
+
+/// Four components that lie next to each other.
+fn rows_of(place: &Place, into: Leaves<'_>) -> Option<rows::Tuple> {
+    rows::tuple(into).filter(|_| !matches!(place.memory, Memory::Array(_)))
 }

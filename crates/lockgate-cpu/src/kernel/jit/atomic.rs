@@ -23,6 +23,9 @@ impl Emitter<'_, '_> {
             false => self.atomic_addresses(place),
         };
         let num = self.program.num(value);
+        if self.mask().is_some() || addresses.iter().any(|(_, inside)| inside.is_some()) {
+            self.lay([Some(value), compare].into_iter().flatten());
+        }
         let results = self.each_active(addresses, num, |this, lane, address| {
             let address = this.b.ins().iadd_imm_s(address, i64::from(place.offset));
             let value = this.lane_of(value, lane);
@@ -33,6 +36,7 @@ impl Emitter<'_, '_> {
                 this.update_together(fun, num, address, value, compare)
             })
         });
+        self.take_up();
         let val = match results[..] {
             [a, b, c, d] => self.gather_any(num, [a, b, c, d]),
             _ => Val::Scalar(results[0]),
@@ -45,6 +49,9 @@ impl Emitter<'_, '_> {
         let mut addresses = if rest.is_empty() || self.lanes == 1 {
             [(address, None); 4]
         } else {
+            if self.may_skip(&rest) {
+                self.lay(rest.iter().map(|index| index.id));
+            }
             self.separate(place, address, &rest)
         };
         for (_, lane_inside) in &mut addresses {

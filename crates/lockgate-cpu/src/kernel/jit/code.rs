@@ -10,6 +10,7 @@ use super::{
     super::{number::Num, reflect::Globals},
     counted::Counted,
     ir::{Id, Label, Program, Stmt},
+    laid::Laid,
     narrow::{Home, register_num},
     near::{self, Near},
     plan::{Plan, Step},
@@ -174,6 +175,8 @@ pub(super) struct Emitter<'a, 'f> {
     pub(super) image_calls: Option<StackSlot>,
     /// Statements that may still be emitted twice.
     pub(super) budget: usize,
+    /// Values that lanes take from memory.
+    pub(super) laid: Laid,
     /// The bits of half floats that a store writes, for all lanes.
     pub(super) halves: Vec<(Id, Value)>,
     /// Whether each access that is told looks at its cell, instead of going on with a run.
@@ -287,6 +290,7 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
         seldom: false,
         image_calls: None,
         budget: 300,
+        laid: Laid::default(),
         halves: Vec::new(),
         cells: variant.cells,
         partial: variant.partial,

@@ -265,7 +265,8 @@ pub(super) fn sample_point(op: u32, call: &ImageCall, texture: &TextureBinding) 
         offset: std::array::from_fn(|i| call.fields[field::OFFSET + i] as i32),
     };
     if op == ImageOp::SampleGradient as u32 {
-        point.lod = sample::lod_of_gradient(texture, floats(field::VALUE), floats(field::VALUE + 3));
+        let changes = [field::VALUE, field::VALUE + 3].map(floats);
+        point.lod = sample::lod_of_gradient(texture, point.coords, changes);
     }
     if op == ImageOp::SampleClamped as u32 {
         interpret::clamp_to_texels(texture, &mut point);

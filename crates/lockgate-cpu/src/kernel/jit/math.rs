@@ -8,6 +8,9 @@ use super::{
     lower::{Lowering, Refusal},
 };
 
+/// Added to a small integer, it leaves a float whose lowest bits are the integer's.
+const WITH_ONES: f64 = 12_582_912.0;
+
 impl Lowering<'_> {
     pub(super) fn float(&mut self, num: Num, value: f64) -> Id {
         self.constant(num, num.pack_float(value))
@@ -421,7 +424,8 @@ impl Lowering<'_> {
         let mask = self.constant(Num::U32, u64::from(u32::MAX >> (32 - bits)));
         let mut joined = self.constant(Num::U32, 0);
         for (i, word) in words.iter().enumerate() {
-            let part = self.pair(Num::U32, Binary::And, *word, mask);
+            let whole = bits * (i as u32 + 1) == 32;
+            let part = if whole { *word } else { self.pair(Num::U32, Binary::And, *word, mask) };
             let shift = self.constant(Num::U32, u64::from(bits * i as u32));
             let part = if i == 0 { part } else { self.pair(Num::U32, Binary::ShiftLeft, part, shift) };
             joined = if i == 0 { part } else { self.pair(Num::U32, Binary::Or, joined, part) };
@@ -433,6 +437,7 @@ impl Lowering<'_> {
         let num = Num::F32;
         let (low, one) = (self.float(num, low), self.float(num, 1.0));
         let (scale, half) = (self.float(num, scale), self.float(num, 0.5));
+        let ones = self.float(num, WITH_ONES);
         let words: Vec<Id> = a
             .iter()
             .map(|value| {
@@ -442,8 +447,9 @@ impl Lowering<'_> {
                 let value = self.pair(num, Binary::Multiply, scale, value);
                 let value = self.pair(num, Binary::Add, half, value);
                 let value = self.unary(num, Unary::Floor, value);
-                let integer = self.op(Num::I32, Op::Convert(value));
-                self.as_word(integer)
+                // The lowest bits of the sum are the integer.
+                let sum = self.pair(num, Binary::Add, value, ones);
+                self.op(Num::U32, Op::Bits(sum))
             })
             .collect();
         self.join(&words, bits)
@@ -463,8 +469,9 @@ impl Lowering<'_> {
                     self.pair(Num::I32, Binary::ShiftRight, high, top)
                 } else {
                     let down = self.constant(Num::U32, u64::from(bits * i));
-                    let low = self.pair(Num::U32, Binary::ShiftRight, word, down);
-                    self.pair(Num::U32, Binary::And, low, mask)
+                    let low = if i == 0 { word } else { self.pair(Num::U32, Binary::ShiftRight, word, down) };
+                    let whole = bits * (i + 1) == 32;
+                    if whole { low } else { self.pair(Num::U32, Binary::And, low, mask) }
                 }
             })
             .collect()

@@ -25,6 +25,7 @@ mod helpers;
 mod image;
 mod ir;
 mod kept;
+mod laid;
 mod lower;
 mod math;
 mod narrow;

@@ -19,6 +19,10 @@ use super::{
 pub(super) struct Near {
     pub(super) start: Value,
     pub(super) conditions: Vec<Value>,
+    /// Whether one of them is that three can be added to the start.
+    capped: bool,
+    /// How many conditions there are before those that say that it is not negative, if those are the last.
+    from_zero: Option<usize>,
 }
 
 /// Tests worth making before a load.
@@ -60,11 +64,17 @@ pub(super) fn derived(program: &Program, shapes: &Shapes) -> Vec<bool> {
     }
 }
 
+impl Near {
+    fn new(start: Value, conditions: Vec<Value>) -> Near {
+        Near { start, conditions, capped: false, from_zero: None }
+    }
+}
+
 impl Emitter<'_, '_> {
     /// What is known of a value as a linear one.
     pub(super) fn near(&mut self, id: Id) -> Option<Near> {
         if let Val::Linear(start) = self.get(id) {
-            return Some(Near { start, conditions: Vec::new() });
+            return Some(Near::new(start, Vec::new()));
         }
         if let Some(near) = &self.nearly_linear[id.at()] {
             return Some(near.clone());
@@ -80,7 +90,7 @@ impl Emitter<'_, '_> {
         let same = self.b.ins().icmp(IntCC::Equal, lanes, rising);
         let bits = self.bits(same);
         let all = self.b.ins().icmp_imm_s(IntCC::Equal, bits, 0b1111);
-        Near { start, conditions: vec![all] }
+        Near::new(start, vec![all])
     }
 
     /// Finds out about a value that varies.
@@ -95,7 +105,9 @@ impl Emitter<'_, '_> {
     fn near_of(&mut self, num: Num, op: &Op) -> Option<Near> {
         match *op {
             Op::Bits(a) | Op::Convert(a) if matches!(self.program.num(a), Num::I32 | Num::U32) => {
-                self.nearly_linear[a.at()].clone()
+                // Other values follow its largest one.
+                let near = self.nearly_linear[a.at()].clone();
+                near.map(|near| Near { capped: false, from_zero: None, ..near })
             }
             Op::Binary(op @ (Binary::Add | Binary::Subtract | Binary::Min | Binary::Max), a, b) => {
                 let swap = matches!(self.get(a), Val::Scalar(_)) && op != Binary::Subtract;
@@ -106,15 +118,33 @@ impl Emitter<'_, '_> {
                     return None;
                 }
                 let mut near = self.near(a)?;
+                near.capped &= !matches!(op, Binary::Add | Binary::Subtract);
+                let from_zero = near.from_zero.take();
+                let before = near.conditions.len();
                 match op {
                     Binary::Add => near.start = self.b.ins().iadd(near.start, other),
                     Binary::Subtract => near.start = self.b.ins().isub(near.start, other),
+                    Binary::Min if num.is_signed() && from_zero.is_some() => {
+                        near.conditions.truncate(from_zero.unwrap_or(0));
+                        self.between(&mut near, other);
+                    }
                     _ => self.bounded(&mut near, op, num.is_signed(), other),
+                }
+                if op == Binary::Max && num.is_signed() && self.program.constant(b) == Some(0) {
+                    near.from_zero = Some(before);
                 }
                 (near.conditions.len() <= CONDITIONS_MAX).then_some(near)
             }
             _ => None,
         }
+    }
+
+    /// The condition under which `min` with `other` changes no lane, and no lane is negative: one comparison instead of three.
+    fn between(&mut self, near: &mut Near, other: Value) {
+        let two = self.int(2);
+        let end = self.b.ins().smax(other, two);
+        let end = self.b.ins().isub(end, two);
+        near.conditions.push(self.b.ins().icmp(IntCC::UnsignedLessThan, near.start, end));
     }
 
     /// The conditions under which `min` or `max` with `other` changes no lane.
@@ -124,8 +154,11 @@ impl Emitter<'_, '_> {
             false => (IntCC::UnsignedGreaterThanOrEqual, IntCC::UnsignedLessThanOrEqual, u32::MAX - 3),
         };
         // Without this the lanes could jump from the largest value to the smallest.
-        let last = self.int(last);
-        near.conditions.push(self.b.ins().icmp(less_or_equal, near.start, last));
+        if !near.capped {
+            let last = self.int(last);
+            near.conditions.push(self.b.ins().icmp(less_or_equal, near.start, last));
+            near.capped = true;
+        }
         near.conditions.push(if op == Binary::Max {
             self.b.ins().icmp(greater_or_equal, near.start, other)
         } else {

@@ -592,6 +592,9 @@ impl Emitter<'_, '_> {
 
     /// What a value is in one lane.
     pub(super) fn lane_of(&mut self, id: Id, lane: u8) -> Value {
+        if let Some(value) = self.laid_lane(id, lane) {
+            return value;
+        }
         match self.get(id) {
             Val::Scalar(value) => value,
             Val::Linear(value) => self.b.ins().iadd_imm_s(value, i64::from(lane)),

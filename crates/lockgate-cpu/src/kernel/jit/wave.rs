@@ -21,6 +21,9 @@ use super::{
 /// Fours in one step.
 const WIDTH: u32 = 4;
 
+/// The weight up to which several fours are worth it for a region that is all of a kernel.
+const ALONE_MAX: usize = 24;
+
 /// What belongs to one of the fours that run in one step, while another is emitted.
 #[derive(Default)]
 struct Four {
@@ -109,7 +112,7 @@ impl Emitter<'_, '_> {
     fn width(&mut self, region: &Region) -> u32 {
         let whole = self.lanes == 4 && !self.partial && self.program.invocations().is_multiple_of(4);
         let tells = |stmt: &Stmt| stmt.any(&mut |stmt| stmt.is_told());
-        if !whole || !region.often || region.body.iter().any(tells) {
+        if !whole || region.body.iter().any(tells) {
             return 1;
         }
         self.wave.assumed = self.assumptions(region);
@@ -117,6 +120,9 @@ impl Emitter<'_, '_> {
         self.wave.assumed.clear();
         let Some(weight) = weight else { return 1 };
         let weight = weight + region.again.len();
+        if !region.often && (self.plan.barriers || weight > ALONE_MAX) {
+            return 1;
+        }
         let vectors = region.body.iter().any(|stmt| stmt.any(&mut |stmt| scalars(stmt) > 2));
         let widths = if vectors { [2; 2] } else { [WIDTH, 2] };
         let width = widths.into_iter().find(|width| weight * *width as usize <= self.wave_budget);
@@ -201,12 +207,16 @@ impl Emitter<'_, '_> {
     /// The comparisons with which a region asks at its start whether invocations are in the grid, and what comes of them but
     /// at its edge.
     fn assumptions(&self, region: &Region) -> Vec<Known> {
-        let computes = |stmt: &&Stmt| matches!(stmt, Stmt::Let(..) | Stmt::Load { .. } | Stmt::Set(..));
-        let start = region.body.iter().take_while(computes).filter_map(|stmt| match stmt {
-            Stmt::Let(id, op) => Some((*id, *op)),
-            _ => None,
-        });
-        let ops: Vec<(Id, Op)> = region.again.iter().copied().chain(start).collect();
+        let mut ops = region.again.clone();
+        let mut list = region.body.iter();
+        while let Some(stmt) = list.next() {
+            match stmt {
+                Stmt::Let(id, op) => ops.push((*id, *op)),
+                Stmt::Load { .. } | Stmt::Set(..) => {}
+                Stmt::Block { body, .. } => list = body.iter(),
+                _ => break,
+            }
+        }
         let in_grid = |id: Id| {
             ops.iter().any(|(at, op)| *at == id && matches!(op, Op::Builtin(Builtin::GlobalId(0))))
                 && self.shapes.ids[id.at()] == Shape::Linear
