@@ -206,10 +206,11 @@ impl Scheduler {
         self.bell.ring(usize::MAX);
     }
 
-    /// Tells idle threads that there is something to run.
+    /// Tells idle threads that there is something to run, those of the host that sleep among them.
     fn announce(&self, count: usize) {
         if count > 0 {
             self.bell.ring(count);
+            self.observer.get().into_iter().for_each(|observer| observer.help_wanted());
         }
     }
 

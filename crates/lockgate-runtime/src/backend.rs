@@ -320,6 +320,9 @@ pub trait Observer: Send + Sync {
     /// Whether somebody sleeps until something ends, or is to be called then: see [`Backend::attend`]. To be asked without
     /// a lock that [`Backend::is_busy`] takes.
     fn is_awaited(&self) -> bool;
+    /// There is something to run that a thread could help with: who sleeps until something ends comes again to
+    /// [`Backend::help`].
+    fn help_wanted(&self);
     /// The device is gone and takes nothing more. Its commits are reported as completed with the error, its events
     /// will not be signaled.
     fn lost(&self, error: crate::Error);

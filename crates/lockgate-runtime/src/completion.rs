@@ -57,6 +57,8 @@ struct Inner {
     sleepers: usize,
     /// Threads that sleep or are about to.
     waiting: usize,
+    /// How often help was wanted.
+    calls: u64,
 }
 
 #[derive(Default)]
@@ -165,11 +167,16 @@ impl Completions {
         }
     }
 
-    /// Sleeps until something changes or the deadline has passed, unless `done` already. `done` is asked under
-    /// the lock, so no change falls between asking and sleeping.
-    pub(crate) fn sleep_unless(&self, deadline: Option<Instant>, done: &dyn Fn(&Events) -> bool) {
+    /// How often help was wanted so far.
+    pub(crate) fn calls(&self) -> u64 {
+        self.lock().calls
+    }
+
+    /// Sleeps until something changes, help is wanted or the deadline has passed, unless `done` already or help was
+    /// wanted after so many `calls`. All is asked under the lock, so no change falls between asking and sleeping.
+    pub(crate) fn sleep_unless(&self, deadline: Option<Instant>, calls: u64, done: &dyn Fn(&Events) -> bool) {
         let mut inner = self.lock();
-        if done(&inner.events) || inner.lost {
+        if done(&inner.events) || inner.lost || inner.calls != calls {
             return;
         }
         inner.sleepers += 1;
@@ -202,6 +209,14 @@ impl Observer for Completions {
     fn is_awaited(&self) -> bool {
         let inner = self.lock();
         inner.waiting > 0 || !inner.handlers.is_empty() || !inner.waiters.is_empty()
+    }
+
+    fn help_wanted(&self) {
+        let mut inner = self.lock();
+        inner.calls += 1;
+        if inner.sleepers > 0 {
+            self.changed.notify_all();
+        }
     }
 
     fn signaled(&self, event: EventId, value: u64) {
@@ -247,5 +262,27 @@ impl Observer for Completions {
         let mut inner = self.lock();
         inner.lost = true;
         self.notify(inner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thread that sleeps, or is about to, comes back when there is something to help with.
+    #[test]
+    fn who_sleeps_comes_when_help_is_wanted() {
+        let completions = Completions::default();
+        let calls = completions.calls();
+        completions.help_wanted();
+        completions.sleep_unless(None, calls, &|_| false);
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| completions.sleep_unless(None, completions.calls(), &|_| false));
+            while !sleeper.is_finished() {
+                completions.help_wanted();
+                std::thread::yield_now();
+            }
+        });
+        assert_eq!(completions.lock().sleepers, 0);
     }
 }

@@ -332,6 +332,7 @@ impl Shared {
         let last = Cell::new(None);
         let mut waiting = None;
         loop {
+            let calls = self.completions.calls();
             self.backend.help(&|| self.completions.ask(&last, done));
             last.set(None);
             if self.completions.ask(&last, done) {
@@ -355,7 +356,7 @@ impl Shared {
                 continue;
             }
             let until = deadline.map_or(give_up, |deadline| deadline.min(give_up));
-            self.completions.sleep_unless(Some(until), done);
+            self.completions.sleep_unless(Some(until), calls, done);
         }
     }
 
