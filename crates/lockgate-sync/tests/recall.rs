@@ -205,6 +205,23 @@ fn frames_are_paced_by_events() {
     assert!(recalled > 3000 && orders > 10_000, "{recalled} {orders}");
 }
 
+/// The largest value, twice, and what waits for it.
+#[test]
+fn a_value_can_be_the_largest() {
+    let mut pair = Pair::new(0);
+    let queue = pair.both(|engine| engine.add_queue(QueueDescriptor::default()));
+    let commands = recording(&[pair.buffer(true).1], None);
+    let event = EventId(0);
+    for value in [1, u64::MAX, u64::MAX, u64::MAX] {
+        pair.both(|engine| engine.commit(queue, [commands.clone()]));
+        pair.both(|engine| engine.signal_event(queue, event, value));
+        pair.both(|engine| engine.wait_for_event(queue, event, value));
+        pair.both(|engine| engine.host(HostStep::WaitForEvent { event, value: 1 }));
+    }
+    let [plain, recalling] = pair.orders();
+    assert_eq!(plain, recalling);
+}
+
 /// An order is called by the value that was waited for, also where another wait was for the same.
 #[test]
 fn orders_are_called_by_what_was_waited_for() {

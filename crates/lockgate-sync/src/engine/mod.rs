@@ -172,12 +172,8 @@ impl Engine {
     ) -> CommitId {
         let buffers: SmallVec<[Arc<dyn Recorded>; 2]> =
             buffers.into_iter().map(|buffer| buffer as Arc<dyn Recorded>).collect();
-        match self.recall.take() {
-            Some(mut recall) => {
-                let commit = recall.commit(self, queue, &buffers);
-                self.recall = Some(recall);
-                commit
-            }
+        match self.recalling(|recall, engine| recall.commit(engine, queue, &buffers)) {
+            Some(commit) => commit,
             None => self.take_commit(queue, &buffers),
         }
     }
@@ -206,23 +202,15 @@ impl Engine {
 
     /// The event takes the value when everything earlier on the queue is done.
     pub fn signal_event(&mut self, queue: QueueId, event: EventId, value: u64) {
-        match self.recall.take() {
-            Some(mut recall) => {
-                recall.signal(self, queue, event, value);
-                self.recall = Some(recall);
-            }
-            None => self.take_item(queue, ItemKind::Signal { event, value }),
+        if self.recalling(|recall, engine| recall.signal(engine, queue, event, value)).is_none() {
+            self.take_item(queue, ItemKind::Signal { event, value });
         }
     }
 
     /// Everything later on the queue waits for the value, which may be signaled later.
     pub fn wait_for_event(&mut self, queue: QueueId, event: EventId, value: u64) {
-        match self.recall.take() {
-            Some(mut recall) => {
-                recall.wait_for_event(self, queue, event, value);
-                self.recall = Some(recall);
-            }
-            None => self.take_item(queue, ItemKind::Wait { event, value }),
+        if self.recalling(|recall, engine| recall.wait_for_event(engine, queue, event, value)).is_none() {
+            self.take_item(queue, ItemKind::Wait { event, value });
         }
     }
 
@@ -243,12 +231,8 @@ impl Engine {
 
     /// A step of the host. Returns whether a wait was satisfied; `true` for steps that do not wait.
     pub fn host(&mut self, step: HostStep) -> bool {
-        let done = match self.recall.take() {
-            Some(mut recall) => {
-                let done = recall.host(self, step);
-                self.recall = Some(recall);
-                done
-            }
+        let done = match self.recalling(|recall, engine| recall.host(engine, step)) {
+            Some(done) => done,
             None => self.take_host(step),
         };
         self.advance();
@@ -320,11 +304,12 @@ impl Engine {
         self.advance();
     }
 
-    fn recalling(&mut self, act: impl FnOnce(&mut Recall, &mut Engine)) {
-        if let Some(mut recall) = self.recall.take() {
-            act(&mut recall, self);
-            self.recall = Some(recall);
-        }
+    /// Nothing if it does not recall.
+    fn recalling<T>(&mut self, act: impl FnOnce(&mut Recall, &mut Engine) -> T) -> Option<T> {
+        let mut recall = self.recall.take()?;
+        let done = act(&mut recall, self);
+        self.recall = Some(recall);
+        Some(done)
     }
 
     fn next_step(&mut self) -> u64 {

@@ -1,9 +1,10 @@
 //! Signals and waits of queues as parts of the window, their values aside.
 //!
 //! Values are another each time, but all that matters of them is which signal brings what a wait asks for. That is plain as
-//! long as one queue alone signals the event: the first that raises it so far. Everything else leaves the window. What has nothing of the window before it orders nothing that the host has not
-//! behind it, so it goes as soon as it stands in front. Deliberately absent: signals inside of command buffers and of
-//! the host. Tested like the rest.
+//! long as one queue alone signals the event: the first that raises it so far. Everything else leaves the window.
+//!
+//! What has nothing of the window before it orders nothing that the host has not behind it, so it goes as soon as it stands
+//! in front. Deliberately absent: signals inside of command buffers and of the host. Tested like the rest.
 
 use super::template::{EventSaying, Name, Saying};
 use super::{Recall, WINDOW_MAX};
@@ -51,9 +52,7 @@ impl Recall {
     /// Where in the window the signal stands that brings a value; nothing if one before the window has brought it.
     fn signal_of(&self, event: EventId, value: u64) -> Option<usize> {
         let brings = |name: Name| match name {
-            Name::Signal { event: of, value: to, before, .. } => {
-                of == event && (before + 1..=to).contains(&value)
-            }
+            Name::Signal { event: of, value: to, before, .. } => of == event && before < value && value <= to,
             _ => false,
         };
         self.window.iter().position(|own| brings(own.name))
