@@ -91,7 +91,7 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) sources: Sources,
     /// The device, as `lockgate devices` names it.
-    #[arg(long, default_value = "cpu", value_name = "NAME")]
+    #[arg(long, env = "LOCKGATE_DEVICE", default_value = "cpu", value_name = "NAME")]
     pub(crate) device: String,
     /// Another place for `output NAME` of the file.
     #[arg(long, value_name = "NAME=FILE", value_parser = pair)]

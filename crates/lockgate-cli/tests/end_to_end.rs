@@ -150,6 +150,20 @@ fn devices_are_listed() {
     assert!(out.starts_with("cpu "), "{out}");
 }
 
+/// The variable names the device, as it does for programs that ask for the default; the option counts more.
+#[test]
+fn a_variable_names_the_device() {
+    let folder = Folder::with(&[("a.kdl", COPY)]);
+    let run = |arguments: &[&str]| {
+        let output = folder.command(arguments).env("LOCKGATE_DEVICE", "tpu").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, error) = run(&["run", "a.kdl"]);
+    assert_eq!(code, Some(2));
+    assert!(error.starts_with("error: there is no device `tpu`"), "{error}");
+    assert_eq!(run(&["run", "a.kdl", "--device", "cpu"]).0, Some(0));
+}
+
 #[test]
 fn a_broken_pipe_is_success() {
     let folder = Folder::with(&[("a.kdl", COPY)]);

@@ -18,7 +18,7 @@ impl Folder {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
-        command.current_dir(self.path()).args(arguments);
+        command.current_dir(self.path()).args(arguments).env_remove("LOCKGATE_DEVICE");
         command
     }
 
