@@ -1,7 +1,8 @@
 //! What a kernel sees of a texture: loads, stores, sizes, and samples through a sampler.
 //!
-//! Both engines call these functions. Texels outside a texture load as zero and are not stored. Positions of linear
-//! filters are computed in `f32` without rounding to fixed point.
+//! Both engines call these functions. Texels outside a texture load as zero and are not stored. Linear filters blend along x
+//! first, then y, then z, with weights that are rounded to parts of `WEIGHT_ONE`: so what they give for normalized bytes
+//! is exact up to the last step, whoever computes it.
 
 use super::{
     binding::{
@@ -146,6 +147,10 @@ pub(super) fn layers(texture: &TextureBinding) -> u32 {
     }
 }
 
+/// What the weights of two neighbours add up to, in machine code that blends integers. Vulkan and Metal ask for 4 to 8
+/// bits; these are 14, which a signed word still holds.
+pub(super) const WEIGHT_ONE: f32 = (1 << 14) as f32;
+
 /// One tap of a filter: where (`None` is the border) and how much.
 type Tap = (Option<[u32; 3]>, f32);
 
@@ -278,16 +283,7 @@ fn blend(
         Filter::Nearest => (((lod + 0.5).ceil() - 1.0).max(0.0).min(last), 0.0),
         Filter::Linear => (lod.floor(), lod.fract()),
     };
-    let at_level = |level: f32| {
-        let mut sum = [0.0; 4];
-        for (at, weight) in taps(texture, sampler, point, filter, level as usize) {
-            let value = fetch(level as u32, at);
-            for (sum, value) in sum.iter_mut().zip(value) {
-                *sum += value * weight;
-            }
-        }
-        sum
-    };
+    let at_level = |level: f32| filtered(texture, sampler, point, filter, level as u32, &fetch);
     let near = at_level(level);
     if weight == 0.0 {
         return near;
@@ -296,16 +292,19 @@ fn blend(
     std::array::from_fn(|i| near[i] * (1.0 - weight) + far[i] * weight)
 }
 
-fn taps(
+/// What one level gives.
+fn filtered(
     texture: &TextureBinding,
     sampler: &SamplerBinding,
     point: &SamplePoint,
     filter: Filter,
-    level: usize,
-) -> Vec<Tap> {
-    let Some(level) = texture.levels.get(level) else { return Vec::new() };
+    number: u32,
+    fetch: &impl Fn(u32, Option<[u32; 3]>) -> [f32; 4],
+) -> [f32; 4] {
+    let Some(level) = texture.levels.get(number as usize) else { return [0.0; 4] };
     if is_cube(texture) {
-        return cube_taps(texture, point, filter, level);
+        let taps = cube_taps(texture, point, filter, level);
+        return weighted(taps, |at| fetch(number, at));
     }
     let axis =
         |i: usize, size: u32| neighbours(point.coords[i], size, sampler.address[i], point.offset[i], filter);
@@ -316,16 +315,19 @@ fn taps(
         TextureDimension::D3 => axis(2, level.depth_or_layers),
         _ => vec![(Some(layer_of(texture, point)), 1.0)],
     };
-    let mut taps = Vec::with_capacity(x.len() * y.len() * z.len());
-    for (z, depth) in &z {
-        for (y, height) in &y {
-            for (x, width) in &x {
-                let at = x.zip(*y).zip(*z).map(|((x, y), z)| [x, y, z]);
-                taps.push((at, width * height * depth));
-            }
-        }
-    }
-    taps
+    weighted(z, |z| {
+        weighted(y.iter().copied(), |y| {
+            weighted(x.iter().copied(), |x| fetch(number, x.zip(y).zip(z).map(|((x, y), z)| [x, y, z])))
+        })
+    })
+}
+
+/// Adds up what `value` gives for each place, times its weight.
+fn weighted<T>(taps: impl IntoIterator<Item = (T, f32)>, value: impl Fn(T) -> [f32; 4]) -> [f32; 4] {
+    taps.into_iter().fold([0.0; 4], |sum, (at, weight)| {
+        let value = value(at);
+        std::array::from_fn(|i| sum[i] + value[i] * weight)
+    })
 }
 
 /// The texels of a cube for one sample. Filters reach across edges, so that a sampler's address modes mean nothing.
@@ -367,7 +369,7 @@ fn cube_square(
 /// The first of two texels that a position lies between, and how much the second one weighs.
 fn between(position: f32) -> (f32, f32) {
     let low = (position - 0.5).floor();
-    let weight = position - 0.5 - low;
+    let weight = ((position - 0.5 - low) * WEIGHT_ONE).round_ties_even() / WEIGHT_ONE;
     (low, if weight.is_finite() { weight } else { 0.0 })
 }
 

@@ -1,17 +1,12 @@
-//! How texels are read and written: plain views in machine code, everything else by calls into Rust.
-//!
-//! What a view looks like is known only when a kernel is launched. For four lanes inside the largest level of a 2D
-//! texture of a common format the texels are converted in place; the format is looked at once for all four.
+//! How textures are used: common views by machine code in place (`texels`, `sampled`), everything else by calls into Rust.
 
 use cranelift_codegen::ir::{
-    Block, BlockArg, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Type, Value,
-    condcodes::{FloatCC, IntCC},
-    types,
+    BlockArg, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Type, Value, types,
 };
 
 use super::{
     super::number::Num,
-    code::{Emitter, NONE, PlaneValues, Val, flags, plane, scalar_type, vector_type},
+    code::{Emitter, NONE, PlaneValues, Val, flags, scalar_type, vector_type},
     helpers::{self, ImageCalls, field, filled},
     ir::{Id, ImageOp, Resource},
     rows,
@@ -20,18 +15,6 @@ use super::{
 
 /// Operands of a call, by field.
 pub(super) type Fields<'a> = &'a [(usize, Id)];
-
-/// Where the lanes' texels are in a plane.
-struct Places {
-    ids: [Id; 2],
-    lanes: [Value; 2],
-    masked: bool,
-}
-
-/// Bytes of a texel.
-fn bytes_of(format: u32) -> i64 {
-    if format == plane::RGBA32_FLOAT { 16 } else { 4 }
-}
 
 impl Emitter<'_, '_> {
     pub(super) fn image(
@@ -99,199 +82,6 @@ impl Emitter<'_, '_> {
         Some([of(field::COORDS)?, of(field::COORDS + 1)?]).filter(|_| plane)
     }
 
-    /// Coordinates for all lanes: those that are not active look at the first texel, which every plane has.
-    fn places(&mut self, [x, y]: [Id; 2]) -> Places {
-        let mask = self.mask_value();
-        let lanes = [x, y].map(|id| {
-            let lanes = self.vector(id);
-            match mask {
-                Some(mask) => self.b.ins().band(lanes, mask),
-                None => lanes,
-            }
-        });
-        Places { ids: [x, y], lanes, masked: mask.is_some() }
-    }
-
-    /// Goes on where all lanes have a texel in the plane, and to `slow` where not.
-    fn all_inside(&mut self, plane: &PlaneValues, at: &Places, slow: Block) {
-        let mut inside = None;
-        for (at, size) in at.lanes.into_iter().zip([plane.width, plane.height]) {
-            let size = self.b.ins().splat(types::I32X4, size);
-            let below = self.b.ins().icmp(IntCC::UnsignedLessThan, at, size);
-            inside = Some(match inside {
-                Some(inside) => self.b.ins().band(inside, below),
-                None => below,
-            });
-        }
-        let Some(inside) = inside else { return };
-        let bits = self.bits(inside);
-        let all = self.b.ins().icmp_imm_s(IntCC::Equal, bits, 0b1111);
-        let next = self.b.create_block();
-        self.b.ins().brif(all, next, NONE, slow, NONE);
-        self.start(next);
-    }
-
-    /// The address of each lane's texel.
-    fn texels(&mut self, slot: u32, plane: &PlaneValues, at: &Places, bytes: i64) -> [Value; 4] {
-        let base = self.slots[slot as usize].pointer;
-        [0, 1, 2, 3].map(|lane| {
-            let [x, y] = [0, 1].map(|axis| match at.masked {
-                true => self.lane(at.lanes[axis], Num::U32, lane),
-                false => self.lane_of(at.ids[axis], lane),
-            });
-            let (x, y) = (self.b.ins().uextend(types::I64, x), self.b.ins().uextend(types::I64, y));
-            let row = self.b.ins().imul(y, plane.row_pitch);
-            let column = self.b.ins().imul_imm_s(x, bytes);
-            let row = self.b.ins().iadd(base, row);
-            self.b.ins().iadd(row, column)
-        })
-    }
-
-    /// Blocks for each format that machine code knows and the kernel allows; others go to `slow`.
-    fn by_format(&mut self, plane: &PlaneValues, slow: Block) -> Vec<(u32, Block)> {
-        let mut formats = vec![plane::RGBA8_UNORM, plane::RGBA32_FLOAT, plane::R32_FLOAT];
-        formats.retain(|format| plane.declared.is_none_or(|declared| declared == *format));
-        let mut blocks = Vec::new();
-        for format in formats {
-            let [found, other] = [(); 2].map(|()| self.b.create_block());
-            let same = self.b.ins().icmp_imm_s(IntCC::Equal, plane.format, i64::from(format));
-            self.b.ins().brif(same, found, NONE, other, NONE);
-            self.start(other);
-            blocks.push((format, found));
-        }
-        self.b.ins().jump(slow, NONE);
-        blocks
-    }
-
-    /// Each lane's texel of a texture of floats.
-    fn load_texels(&mut self, slot: u32, plane: &PlaneValues, at: [Id; 2], fields: Fields<'_>) -> [Value; 4] {
-        let [slow, end] = [(); 2].map(|()| self.b.create_block());
-        let rows = [(); 4].map(|()| self.b.append_block_param(end, types::F32X4));
-        let at = &self.places(at);
-        self.all_inside(plane, at, slow);
-        for (format, block) in self.by_format(plane, slow) {
-            self.start(block);
-            let texels = self.texels(slot, plane, at, bytes_of(format));
-            let texels = texels.map(|texel| self.load_texel(format, texel));
-            self.jump_rows(end, texels);
-        }
-        self.b.set_cold_block(slow);
-        self.start(slow);
-        let texels =
-            self.call_for_rows(ImageOp::Load, (Resource { slot, element: None }, None), fields, Num::F32);
-        self.jump_rows(end, texels);
-        self.start(end);
-        rows
-    }
-
-    fn load_texel(&mut self, format: u32, texel: Value) -> Value {
-        match format {
-            plane::RGBA8_UNORM => {
-                let word = self.b.ins().load(types::I32, flags(), texel, 0);
-                self.decode(word)
-            }
-            plane::R32_FLOAT => {
-                let missing = [0f32, 0.0, 0.0, 1.0].map(f32::to_le_bytes).concat();
-                let missing = self.b.func.dfg.constants.insert(missing.as_slice().into());
-                let missing = self.b.ins().vconst(types::F32X4, missing);
-                let red = self.b.ins().load(types::F32, flags(), texel, 0);
-                self.b.ins().insertlane(missing, red, 0)
-            }
-            _ => self.b.ins().load(types::F32X4, flags(), texel, 0),
-        }
-    }
-
-    pub(super) fn jump_rows(&mut self, block: Block, rows: [Value; 4]) {
-        self.b.ins().jump(block, &rows.map(BlockArg::Value));
-    }
-
-    /// Four normalized bytes as floats.
-    fn decode(&mut self, word: Value) -> Value {
-        let values = self.four_bytes(word);
-        let largest = self.float_in_all(255.0);
-        self.b.ins().fdiv(values, largest)
-    }
-
-    /// Four bytes as floats.
-    pub(super) fn four_bytes(&mut self, word: Value) -> Value {
-        let word = self.b.ins().scalar_to_vector(types::I32X4, word);
-        let bytes = self.cast(types::I8X16, word);
-        let halves = self.b.ins().uwiden_low(bytes);
-        let words = self.b.ins().uwiden_low(halves);
-        self.b.ins().fcvt_from_sint(types::F32X4, words)
-    }
-
-    pub(super) fn float_in_all(&mut self, value: f32) -> Value {
-        let value = self.b.ins().f32const(value);
-        self.b.ins().splat(types::F32X4, value)
-    }
-
-    /// Floats as four normalized bytes.
-    fn encode(&mut self, row: Value) -> Value {
-        let [zero, one, largest] = [0.0, 1.0, 255.0].map(|value| self.float_in_all(value));
-        // A comparison with NaN fails, which gives zero.
-        let positive = self.b.ins().fcmp(FloatCC::GreaterThan, row, zero);
-        let row = self.choose(positive, row, zero);
-        let below = self.b.ins().fcmp(FloatCC::LessThan, row, one);
-        let row = self.choose(below, row, one);
-        let row = self.b.ins().fmul(row, largest);
-        let row = self.b.ins().nearest(row);
-        let words = self.b.ins().fcvt_to_sint_sat(types::I32X4, row);
-        let bytes = self.cast(types::I8X16, words);
-        let lowest: Vec<u8> = (0..16).map(|i| 4 * (i % 4)).collect();
-        let lowest = self.b.func.dfg.immediates.push(lowest.as_slice().into());
-        let packed = self.b.ins().shuffle(bytes, bytes, lowest);
-        let packed = self.cast(types::I32X4, packed);
-        self.b.ins().extractlane(packed, 0)
-    }
-
-    /// Writes each active lane's texel.
-    fn store_texels(
-        &mut self,
-        slot: u32,
-        plane: &PlaneValues,
-        at: [Id; 2],
-        fields: Fields<'_>,
-        texel: rows::Tuple,
-    ) {
-        let [slow, end] = [(); 2].map(|()| self.b.create_block());
-        let at = &self.places(at);
-        let active = self.mask_value().map(|mask| self.bits(mask));
-        self.all_inside(plane, at, slow);
-        for (format, block) in self.by_format(plane, slow) {
-            self.start(block);
-            let mut registers = texel.map(|id| self.vector(id));
-            if !self.rows.contains(texel[0]) {
-                registers = self.transpose(registers);
-            }
-            for (lane, (address, row)) in
-                self.texels(slot, plane, at, bytes_of(format)).into_iter().zip(registers).enumerate()
-            {
-                let value = match format {
-                    plane::RGBA8_UNORM => self.encode(row),
-                    plane::R32_FLOAT => self.b.ins().extractlane(row, 0),
-                    _ => row,
-                };
-                let Some(active) = active else {
-                    self.b.ins().store(flags(), value, address, 0);
-                    continue;
-                };
-                let [write, next] = [(); 2].map(|()| self.b.create_block());
-                self.if_bit(active, lane as u32, write, next);
-                self.start(write);
-                self.b.ins().store(flags(), value, address, 0);
-                self.b.ins().jump(next, NONE);
-                self.start(next);
-            }
-            self.b.ins().jump(end, NONE);
-        }
-        self.b.set_cold_block(slow);
-        self.start(slow);
-        self.call_for_scalars(ImageOp::Store, (Resource { slot, element: None }, None), fields, &[]);
-        self.b.ins().jump(end, NONE);
-        self.start(end);
-    }
-
     /// Makes the four components of each lane known, in the form that their uses want.
     fn define_rows(&mut self, results: [Id; 4], rows: [Value; 4]) {
         let registers = if self.rows.contains(results[0]) { rows } else { self.transpose(rows) };
@@ -351,7 +141,7 @@ impl Emitter<'_, '_> {
         [0, 16, 32, 48].map(|lane| self.result(vector_type(num), call, lane))
     }
 
-    fn call_for_scalars(
+    pub(super) fn call_for_scalars(
         &mut self,
         op: ImageOp,
         of: (Resource, Option<Resource>),

@@ -41,6 +41,7 @@ mod shape;
 mod site;
 mod subgroup;
 mod tell;
+mod texels;
 mod texture;
 mod tidy;
 mod told;

@@ -143,7 +143,9 @@ impl Finder<'_> {
             }
             let loaded = match stmt {
                 Stmt::Load { place, into, .. } if !matches!(place.memory, Memory::Array(_)) => tuple(into),
-                Stmt::Image { op: ImageOp::Load, results, .. } => results.as_slice().try_into().ok(),
+                Stmt::Image { op: ImageOp::Load | ImageOp::Sample, results, .. } => {
+                    results.as_slice().try_into().ok()
+                }
                 _ => None,
             };
             for id in stmt.defines() {
