@@ -13,6 +13,7 @@ mod abreast;
 mod access;
 mod again;
 mod atomic;
+mod bytes;
 mod cells;
 mod code;
 mod counted;

@@ -113,8 +113,9 @@ impl Emitter<'_, '_> {
                 let swap = matches!(self.get(a), Val::Scalar(_)) && op != Binary::Subtract;
                 let (a, b) = if swap { (b, a) } else { (a, b) };
                 let Val::Scalar(other) = self.get(b) else { return None };
-                // A test of its own is made where the index is used, not before.
-                if self.derived[a.at()] && self.nearly_linear[a.at()].is_none() {
+                // A test of its own is made where the index is used, not before; what is added to it moves all lanes.
+                let tested = self.derived[a.at()] && self.nearly_linear[a.at()].is_none();
+                if tested && !matches!(op, Binary::Add | Binary::Subtract) {
                     return None;
                 }
                 let mut near = self.near(a)?;

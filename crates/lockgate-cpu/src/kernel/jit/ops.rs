@@ -469,6 +469,14 @@ impl Emitter<'_, '_> {
     /// Computes on four lanes.
     fn vector_op(&mut self, num: Num, op: &Op) -> Val {
         let from = self.operand_num(op);
+        let shorter = match *op {
+            Op::Binary(Binary::Multiply, a, b) => self.doubled(from, a, b),
+            Op::Binary(op @ (Binary::And | Binary::ShiftRight), a, b) => self.byte_of(op, a, b),
+            _ => None,
+        };
+        if let Some(value) = shorter {
+            return Val::Vector(value);
+        }
         Val::Vector(match *op {
             Op::Binary(Binary::ShiftLeft | Binary::ShiftRight, _, b)
                 if matches!(self.get(b), Val::Vector(_)) =>
