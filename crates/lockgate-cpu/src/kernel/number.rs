@@ -9,7 +9,7 @@ use half::f16;
 use naga::{BinaryOperator as Op, MathFunction as Mf, Scalar, ScalarKind};
 
 /// The scalar types of WGSL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Num {
     Bool,
     I16,

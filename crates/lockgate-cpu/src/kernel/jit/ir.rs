@@ -50,7 +50,7 @@ pub(super) struct Info {
     pub(super) constant: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Unary {
     Negate,
     Not,
@@ -66,7 +66,7 @@ pub(super) enum Unary {
     Reverse,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Binary {
     Add,
     Subtract,
@@ -88,7 +88,7 @@ pub(super) enum Binary {
     Max,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Builtin {
     GlobalId(usize),
     LocalId(usize),
@@ -101,7 +101,7 @@ pub(super) enum Builtin {
 }
 
 /// How a value is computed, without effects.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Op {
     Builtin(Builtin),
     Unary(Unary, Id),

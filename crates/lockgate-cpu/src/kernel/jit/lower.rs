@@ -109,6 +109,7 @@ pub(super) fn lower(
     super::tidy::drop_dead_inits(&mut lowering.program);
     super::site::find_turns(&mut lowering.program);
     super::passes::unroll(&mut lowering.program);
+    super::tidy::unify(&mut lowering.program);
     Ok(lowering.program)
 }
 

@@ -1,6 +1,11 @@
-//! Small simplifications of the tree before its shapes are found.
+//! Small simplifications of the tree before its shapes are found: tested by all of `tests/kernel`.
 
-use super::ir::{Op, Program, Stmt};
+use std::collections::HashMap;
+
+use super::{
+    super::number::Num,
+    ir::{Id, Op, Program, Stmt},
+};
 
 /// Drops the zero at the start of a function for variables that are always set before they are read, so that each
 /// lives only where it is used.
@@ -67,4 +72,42 @@ fn keep(list: Vec<Stmt>, position: &mut u32, dead: &[Option<u32>]) -> Vec<Stmt> 
         });
     }
     kept
+}
+
+/// Computes once what a list computes several times: what is known of an index then holds wherever it is used. Not over
+/// barriers, since a value would have to be kept over them, and not from an outer list, which would keep it over a loop.
+pub(super) fn unify(program: &mut Program) {
+    let mut body = std::mem::take(&mut program.body);
+    let mut same = HashMap::new();
+    unify_list(program, &mut body, &mut same);
+    program.body = body;
+}
+
+/// `same`: the value that stands for one that was dropped.
+fn unify_list(program: &Program, list: &mut Vec<Stmt>, same: &mut HashMap<Id, Id>) {
+    let mut known: HashMap<(Op, Num), Id> = HashMap::new();
+    list.retain_mut(|stmt| {
+        stmt.each_use(&mut |id| *id = same.get(id).copied().unwrap_or(*id));
+        match stmt {
+            // A variable may have been set in between.
+            Stmt::Let(_, Op::Get(_)) => {}
+            Stmt::Let(id, op) => {
+                let first = *known.entry((*op, program.num(*id))).or_insert(*id);
+                if first != *id {
+                    same.insert(*id, first);
+                    return false;
+                }
+            }
+            Stmt::If { accept, reject, .. } => {
+                unify_list(program, accept, same);
+                unify_list(program, reject, same);
+            }
+            Stmt::Block { body, .. } | Stmt::Loop { body, .. } => unify_list(program, body, same),
+            _ => {}
+        }
+        if stmt.any(&mut |stmt| matches!(stmt, Stmt::Barrier(_))) {
+            known.clear();
+        }
+        true
+    });
 }

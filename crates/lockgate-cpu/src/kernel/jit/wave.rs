@@ -22,7 +22,7 @@ use super::{
 const WIDTH: u32 = 4;
 
 /// The weight up to which several fours are worth it for a region that is all of a kernel.
-const ALONE_MAX: usize = 24;
+const ALONE_MAX: usize = 40;
 
 /// What belongs to one of the fours that run in one step, while another is emitted.
 #[derive(Default)]
@@ -123,8 +123,9 @@ impl Emitter<'_, '_> {
         if !region.often && (self.plan.barriers || weight > ALONE_MAX) {
             return 1;
         }
-        let vectors = region.body.iter().any(|stmt| stmt.any(&mut |stmt| scalars(stmt) > 2));
-        let widths = if vectors { [2; 2] } else { [WIDTH, 2] };
+        let large = |stmt: &Stmt| scalars(stmt) > 2 || self.is_looked_at(stmt);
+        let large = region.body.iter().any(|stmt| stmt.any(&mut |stmt| large(stmt)));
+        let widths = if large { [2; 2] } else { [WIDTH, 2] };
         let width = widths.into_iter().find(|width| weight * *width as usize <= self.wave_budget);
         let width = width.unwrap_or(1);
         if width > 1 {
@@ -161,9 +162,18 @@ impl Emitter<'_, '_> {
 
     /// Whether a place is not one that each four has to look for by itself: such a look often fails.
     fn is_steady(&self, place: &Place) -> bool {
+        !matches!(place.memory, Memory::Array(_) | Memory::Element { .. })
+    }
+
+    /// Whether it has to be looked at where the elements of a statement are, which takes code for each four.
+    fn is_looked_at(&self, stmt: &Stmt) -> bool {
         let looks = |id: Id| self.shapes.ids[id.at()] == Shape::Varying && self.derived[id.at()];
-        let plain = !matches!(place.memory, Memory::Array(_) | Memory::Element { .. });
-        plain && !place.indices.iter().any(|index| looks(index.id))
+        match stmt {
+            Stmt::Load { place, .. } | Stmt::Store { place, .. } => {
+                place.indices.iter().any(|index| looks(index.id))
+            }
+            _ => false,
+        }
     }
 
     /// The side of a branch that is known to be taken.
