@@ -5,6 +5,7 @@ mod barriers;
 mod bindings;
 mod builtins;
 mod case;
+mod classes;
 mod generate;
 mod generated;
 mod guard;

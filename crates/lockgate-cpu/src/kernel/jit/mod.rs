@@ -14,6 +14,7 @@ mod access;
 mod again;
 mod atomic;
 mod cells;
+mod class;
 mod code;
 mod counted;
 mod dynamic;
@@ -67,6 +68,7 @@ use super::{
     watch::Recorder,
 };
 use code::{Context, Scratch, Variant};
+use fixed::Fixed;
 use ir::Program;
 use told::Watcher;
 pub(crate) use workspace::Workspace;
@@ -79,8 +81,10 @@ pub(super) struct Code {
     edge: OnceLock<Result<Compiled, &'static str>>,
     /// What the first workgroup of a launch tells, if its code tells a recorder.
     telling: Telling,
-    /// The slots whose bytes must not change for all workgroups to do the same to their own memory, if that is enough.
-    fixed: Option<Vec<u32>>,
+    /// When workgroups do the same to their own memory, if it is known.
+    fixed: Option<Fixed>,
+    /// What writes the class of a workgroup.
+    class: OnceLock<Result<Compiled, &'static str>>,
     /// Both again, for workgroups that tell otherwise than the first.
     others: [OnceLock<Result<Compiled, &'static str>>; 8],
 }
@@ -134,7 +138,8 @@ pub(super) fn compile(
         _ => compile_variant(&program, globals, lanes_at_least(&program), (false, telling))?,
     };
     let (globals, edge, others) = (globals.clone(), OnceLock::new(), Default::default());
-    Ok(Code { program, globals, main, edge, telling, fixed, others })
+    let class = OnceLock::new();
+    Ok(Code { program, globals, main, edge, telling, fixed, class, others })
 }
 
 /// Statements of an observed kernel that four invocations run at once: those that are told become much code.
@@ -290,6 +295,28 @@ impl Code {
         compiled.as_ref().map_err(|feature| *feature)
     }
 
+    /// What writes the class of a workgroup, if there are several and it can be compiled.
+    fn class(&self) -> Option<&Compiled> {
+        let program = self.fixed.as_ref()?.class.as_ref()?;
+        let compile = || {
+            let lanes = if fits_four_lanes(program) { 4 } else { 1 };
+            compile_variant(program, &self.globals, lanes, (false, Telling::default()))
+        };
+        self.class.get_or_init(compile).as_ref().ok()
+    }
+
+    /// Finds out of which class a whole workgroup is, if there are several.
+    ///
+    /// # Safety
+    /// As for [`Self::run`].
+    unsafe fn classify(&self, context: &mut Context, workspace: &mut Workspace, watcher: &mut Watcher<'_>) {
+        let Some(compiled) = self.class() else { return };
+        context.shared = watcher.class_words(self.program.invocations());
+        context.scratch = workspace.scratch(compiled.scratch_bytes);
+        // SAFETY: as in `run`; it writes a word for each invocation.
+        unsafe { (compiled.entry)(&raw const *context) };
+    }
+
     /// Runs workgroups one after the other.
     ///
     /// # Safety
@@ -316,6 +343,10 @@ impl Code {
                 return Outcome::Stopped;
             }
             let whole = self.is_whole(launch, context.group);
+            if let Some(watcher) = watcher.as_mut().filter(|watcher| whole && watcher.asks_for_classes()) {
+                // SAFETY: the caller's promise.
+                unsafe { self.classify(&mut context, workspace, watcher) };
+            }
             let telling = watcher.as_mut().map_or(self.telling, |watcher| watcher.telling(whole));
             let compiled = match self.variant(whole, telling) {
                 Ok(compiled) => compiled,

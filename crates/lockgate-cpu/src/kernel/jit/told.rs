@@ -132,6 +132,10 @@ pub(super) struct Watcher<'a> {
     /// What the workgroup that runs tells, and whether it has all of its invocations.
     telling: Telling,
     whole: bool,
+    /// Whether workgroups of one class do the same to their own memory.
+    fixed: bool,
+    /// The class of the workgroup.
+    class: Vec<u128>,
 }
 
 /// Bytes that are compared at once to see whether a store changes them.
@@ -166,7 +170,27 @@ impl<'a> Watcher<'a> {
         let (numbers, open, phases) = (vec![None; count], vec![CLOSED; count], [(0, 0); 2]);
         let (bindings, telling) = (launch.bindings, Telling::default());
         let (shared, whole) = (0, false);
-        Watcher { recorder, code, bindings, sites, last, numbers, open, shared, phases, telling, whole }
+        let still = |slot: &u32| recorder.is_still(first_element(bindings, *slot));
+        let fixed = code.fixed.as_ref().is_some_and(|fixed| {
+            fixed.slots.iter().all(still) && (fixed.class.is_none() || code.class().is_some())
+        });
+        // Not empty: a masked load from an address without memory costs more than a small workgroup.
+        let class = vec![0];
+        Watcher {
+            recorder,
+            code,
+            bindings,
+            sites,
+            last,
+            numbers,
+            open,
+            shared,
+            phases,
+            telling,
+            whole,
+            fixed,
+            class,
+        }
     }
 
     pub(super) fn begin_group(&mut self, number: u64, context: &mut Context) {
@@ -195,23 +219,28 @@ impl<'a> Watcher<'a> {
 
     /// A workgroup has run to its end.
     pub(super) fn end_group(&mut self) {
-        if self.whole && self.telling.own && self.recorder.needs_to_settle() && self.is_fixed() {
-            self.recorder.settle();
+        if self.whole && self.telling.own && self.fixed {
+            self.recorder.settle(&self.class);
         }
+    }
+
+    /// Whether it helps to know the classes of workgroups.
+    pub(super) fn asks_for_classes(&self) -> bool {
+        self.fixed && self.recorder.has_classes()
+    }
+
+    /// Where the class of the next workgroup is written to.
+    pub(super) fn class_words(&mut self, invocations: u32) -> *mut u8 {
+        self.class.resize(invocations.div_ceil(4) as usize, 0);
+        self.class.as_mut_ptr().cast()
     }
 
     /// What the next workgroup tells.
     pub(super) fn telling(&mut self, whole: bool) -> Telling {
-        let own = self.code.telling.own && !(whole && self.recorder.is_settled());
-        self.telling = Telling { cells: self.needs_cells(), own };
+        let settled = whole && self.fixed && self.recorder.is_settled(&self.class);
+        self.telling = Telling { cells: self.needs_cells(), own: self.code.telling.own && !settled };
         self.whole = whole;
         self.telling
-    }
-
-    /// Whether all whole workgroups do the same to their own memory.
-    fn is_fixed(&self) -> bool {
-        let still = |slot: &u32| self.recorder.is_still(first_element(self.bindings, *slot));
-        self.code.fixed.as_ref().is_some_and(|slots| slots.iter().all(still))
     }
 
     /// Whether the next workgroup looks at accesses of bound memory one by one. Once runs turn out not to be plain, all
