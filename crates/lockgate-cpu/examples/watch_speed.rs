@@ -89,6 +89,27 @@ const ROWS: &str = "
         y[at] = x[at] * 2.0 + y[at];
     }";
 
+/// Counts in workgroup memory, by atomic operations.
+const BINS: &str = "
+    var<workgroup> bins: array<atomic<u32>, 64>;
+    @group(0) @binding(0) var<storage, read> x: array<u32>;
+    @group(0) @binding(1) var<storage, read_write> y: array<u32>;
+    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+        atomicStore(&bins[lane], 0u);
+        workgroupBarrier();
+        for (var k = 0u; k < 4u; k++) { atomicAdd(&bins[((x[id.x] + id.x) * 2654435761u >> (4u * k)) % 64u], 1u); }
+        workgroupBarrier();
+        y[id.x] = atomicLoad(&bins[lane]);
+    }";
+
+/// Counts in bound memory.
+const COUNTS: &str = "
+    @group(0) @binding(0) var<storage, read> x: array<u32>;
+    @group(0) @binding(1) var<storage, read_write> y: array<atomic<u32>>;
+    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+        for (var k = 0u; k < 4u; k++) { atomicAdd(&y[((x[id.x] + id.x) * 2654435761u >> (4u * k)) % 256u], 1u); }
+    }";
+
 fn compile(source: &str, engine: Engine, lanes: Lanes) -> Option<Kernel> {
     let module = naga::front::wgsl::parse_str(source).ok()?;
     let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module).ok()?;
@@ -127,6 +148,8 @@ fn main() -> std::io::Result<()> {
         ("tiles", TILES, 1),
         ("guarded", GUARDED, 1),
         ("rows", ROWS, 1),
+        ("bins", BINS, 1),
+        ("counts", COUNTS, 1),
     ];
     let chosen: Vec<String> = std::env::args().skip(1).collect();
     for (name, source, scalars) in kernels {

@@ -1,6 +1,7 @@
 //! Kernels on every engine: algorithms with results computed here, and statements and functions compared between engines.
 
 mod algorithms;
+mod atomics;
 mod barriers;
 mod bindings;
 mod builtins;

@@ -17,6 +17,7 @@ mod cells;
 mod class;
 mod code;
 mod counted;
+mod crowd;
 mod dynamic;
 mod element;
 mod expression;

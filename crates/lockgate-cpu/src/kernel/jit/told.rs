@@ -51,7 +51,7 @@ pub(super) struct Open {
 const CLOSED: Open = Open {
     key: 2,
     step: 0,
-    view: View { bytes: 0, cells: 0, readers: 0, mark: 0, ground: 0, nothing: 0 },
+    view: View { bytes: 0, cells: 0, readers: 0, atomics: 0, mark: 0, ground: 0, nothing: 0 },
     element: 0,
     start: u64::MAX,
     first_key: 2,
@@ -153,7 +153,9 @@ impl<'a> Watcher<'a> {
             Binding::Buffer(buffer) => Some(buffer.ptr as u64..buffer.ptr as u64 + buffer.len),
             _ => None,
         });
-        recorder.begin_part(buffers, code.program.shared_bytes);
+        let atomics = |site: &Site| site.space != Space::Workgroup && is_atomic(site.kind);
+        let atomics = code.program.sites.iter().any(atomics);
+        recorder.begin_part(buffers, code.program.shared_bytes, atomics);
         let mut sites = Cow::Borrowed(&*code.program.sites);
         let mut last = Vec::new();
         if launch.bindings.iter().any(|binding| matches!(binding, Binding::Array(_))) {
@@ -330,8 +332,9 @@ impl<'a> Watcher<'a> {
     /// Lets machine code look at what a place touches by itself, if it cannot yet.
     fn show(&mut self, number: u32, own: u16, address: u64) {
         let view = &mut self.open[number as usize].view;
-        if view.cells == 0 || view.readers == 0 {
-            let space = self.sites[number as usize].space;
+        let Site { space, kind, .. } = self.sites[number as usize];
+        let others = if is_atomic(kind) { view.atomics } else { view.readers };
+        if view.cells == 0 || others == 0 {
             *view = self.recorder.view(own, space, address);
             view.enter(self.phases[usize::from(space == Space::Workgroup)]);
             if space == Space::Workgroup && view.cells != 0 {
@@ -483,6 +486,11 @@ fn element_at(bindings: &[Binding], binding: *const Binding) -> u32 {
     let array = bindings.iter().map(|binding| binding.elements().as_ptr_range());
     let own = array.into_iter().find(|range| range.contains(&binding));
     own.map_or(0, |range| ((binding as usize - range.start as usize) / size_of::<Binding>()) as u32)
+}
+
+/// Whether it is a kind of atomic operation.
+pub(super) fn is_atomic(kind: ObservedKind) -> bool {
+    matches!(kind, ObservedKind::Atomic | ObservedKind::AtomicLoad)
 }
 
 pub(super) extern "C" fn touched(
