@@ -10,6 +10,8 @@ use lockgate_cpu::kernel::{Binding, BufferBinding, Engine, Kernel, KernelDescrip
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 const GROUPS: u32 = 1024;
+/// Workgroups whose cells do not fit into a cache.
+const MANY: u32 = 8 * GROUPS;
 
 const SAXPY: &str = "
     @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -141,29 +143,30 @@ fn best<const N: usize>(rounds: usize, mut runs: [&mut dyn FnMut(); N]) -> [f64;
 fn main() -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let kernels = [
-        ("saxpy", SAXPY, 1),
-        ("blur", BLUR, 4),
-        ("scatter", SCATTER, 1),
-        ("halves", HALVES, 1),
-        ("tiles", TILES, 1),
-        ("guarded", GUARDED, 1),
-        ("rows", ROWS, 1),
-        ("bins", BINS, 1),
-        ("counts", COUNTS, 1),
+        ("saxpy", SAXPY, 1, GROUPS),
+        ("blur", BLUR, 4, GROUPS),
+        ("scatter", SCATTER, 1, GROUPS),
+        ("far", SCATTER, 1, MANY),
+        ("halves", HALVES, 1, GROUPS),
+        ("tiles", TILES, 1, GROUPS),
+        ("guarded", GUARDED, 1, GROUPS),
+        ("rows", ROWS, 1, GROUPS),
+        ("bins", BINS, 1, GROUPS),
+        ("counts", COUNTS, 1, GROUPS),
     ];
     let chosen: Vec<String> = std::env::args().skip(1).collect();
-    for (name, source, scalars) in kernels {
+    for (name, source, scalars, groups) in kernels {
         if !chosen.is_empty() && !chosen.iter().any(|chosen| chosen == name) {
             continue;
         }
-        let mut buffers = [(); 2].map(|()| vec![0u32; (GROUPS * 64 * scalars) as usize]);
+        let mut buffers = [(); 2].map(|()| vec![0u32; (groups * 64 * scalars) as usize]);
         let bindings: Vec<Binding> = buffers
             .iter_mut()
             .map(|words| BufferBinding { ptr: words.as_mut_ptr().cast(), len: 4 * words.len() as u64 })
             .map(Binding::Buffer)
             .collect();
         let launch = &Launch {
-            grid: [GROUPS, 1, 1],
+            grid: [groups, 1, 1],
             threads: None,
             bindings: &bindings,
             immediates: &[],
@@ -173,7 +176,7 @@ fn main() -> std::io::Result<()> {
             let kernel = compile(source, engine, lanes);
             move || {
                 // SAFETY: the buffers outlive the call, and nothing else uses them meanwhile.
-                kernel.iter().for_each(|kernel| drop(unsafe { kernel.run(launch, 0..u64::from(GROUPS)) }));
+                kernel.iter().for_each(|kernel| drop(unsafe { kernel.run(launch, 0..u64::from(groups)) }));
             }
         };
         let watch = |engine, lanes| {
@@ -183,7 +186,7 @@ fn main() -> std::io::Result<()> {
                 let recorder = Recorder::new(launch.grid, kernel.workgroup_size(), Vec::new(), 4);
                 let mut recorder = recorder.with_quiet(vec![true, false]);
                 // SAFETY: as above.
-                drop(unsafe { kernel.watch(launch, 0..u64::from(GROUPS), &mut recorder) });
+                drop(unsafe { kernel.watch(launch, 0..u64::from(groups), &mut recorder) });
                 recorder.finish();
             }
         };
@@ -196,7 +199,7 @@ fn main() -> std::io::Result<()> {
         let mut slow = (plain(Engine::Interpreter, Lanes::One), watch(Engine::Interpreter, Lanes::One));
         let rounds = usize::from(chosen.is_empty());
         let [interpreter, slow] = best(rounds, [&mut slow.0, &mut slow.1]);
-        let each = 1e9 / f64::from(GROUPS * 64);
+        let each = 1e9 / f64::from(groups * 64);
         writeln!(
             out,
             "{name}: fast {:.2} ns, scalar {:.2} ns, interpreter {:.0} ns, observed by it {:.0} ns, by machine code {:.1} ns an invocation: {:.1} times scalar, {:.1} times fast",
