@@ -14,6 +14,7 @@ mod harness;
 mod memory;
 mod numbers;
 mod refusals;
+mod rows;
 mod statements;
 mod subgroups;
 mod texels;

@@ -11,9 +11,18 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use crate::harness::{Numbers, gist};
 
-const GROUPS: u32 = 6;
 const LANES: u64 = 16;
-const WORDS: usize = 512;
+
+/// How much is launched, and what is bound.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) groups: u32,
+    pub(crate) words: usize,
+    pub(crate) threads: Option<[u32; 3]>,
+}
+
+const SMALL: Size = Size { groups: 6, words: 512, threads: None };
+
 /// What nothing in a launch writes.
 const STILL: [u32; 8] = [70, 48, 96, 5, 0, 16, 33, 1];
 
@@ -90,7 +99,7 @@ struct Record {
     differ: Vec<String>,
 }
 
-fn record(source: &str, threads: Option<[u32; 3]>, engine: Engine, by_calls: bool) -> Record {
+fn record(source: &str, size: Size, engine: Engine, by_calls: bool) -> Record {
     let module = naga::front::wgsl::parse_str(source).unwrap_or_else(|error| panic!("{error}: {source}"));
     let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module).unwrap();
     let lanes = if engine == Engine::Jit { Lanes::Watched } else { Lanes::One };
@@ -101,23 +110,24 @@ fn record(source: &str, threads: Option<[u32; 3]>, engine: Engine, by_calls: boo
     thread_local!(static MEMORY: std::cell::RefCell<Vec<u32>> = const { std::cell::RefCell::new(Vec::new()) });
     MEMORY.with_borrow_mut(|memory| {
         memory.clear();
-        memory.resize(WORDS, 0);
+        memory.resize(size.words, 0);
         let start = memory.as_mut_ptr();
-        let buffer = BufferBinding { ptr: start.cast(), len: 4 * WORDS as u64 };
+        let buffer = BufferBinding { ptr: start.cast(), len: 4 * size.words as u64 };
         let mut still = STILL;
         let last = BufferBinding { ptr: still.as_mut_ptr().cast(), len: size_of_val(&still) as u64 };
         let bindings = [buffer, buffer, buffer, buffer, last].map(Binding::Buffer);
-        let (grid, stop) = ([GROUPS, 1, 1], AtomicBool::new(false));
+        let (grid, stop, threads) = ([size.groups, 1, 1], AtomicBool::new(false), size.threads);
         let launch = Launch { grid, threads, bindings: &bindings, immediates: &[], stop: &stop };
         // Of some bytes is known that nobody has written them.
-        let (start, fresh) = (start as u64, if source.len().is_multiple_of(2) { 4 * 70 } else { 0 });
+        let (start, fresh) =
+            (start as u64, if source.len().is_multiple_of(2) { 4 * (size.words as u64 - 442) } else { 0 });
         let fresh = vec![(start..start + fresh).into(); 4];
         let recorder = Recorder::new(grid, [LANES as u32, 1, 1], fresh, 4);
         let mut recorder = recorder.with_quiet(vec![false, false, false, false, true]);
         if by_calls {
             recorder = recorder.with_calls_only();
         }
-        for groups in [0..2, 2..u64::from(GROUPS)] {
+        for groups in [0..2, 2..u64::from(size.groups)] {
             // SAFETY: the memory outlives the call, and nothing else uses it meanwhile.
             let outcome = unsafe { kernel.watch(&launch, groups, &mut recorder) };
             assert!(matches!(outcome, Outcome::Done), "{outcome:?}: {source}");
@@ -154,14 +164,18 @@ fn record(source: &str, threads: Option<[u32; 3]>, engine: Engine, by_calls: boo
 
 /// Whether there are races. What is recorded is the same, but what the order of invocations may change.
 pub(crate) fn check_but_order(body: &str, threads: Option<[u32; 3]>) -> bool {
-    let [inline, interpreted] = both(body, threads);
+    let [inline, interpreted] = both(body, Size { threads, ..SMALL });
     assert_eq!((&inline.bytes, inline.races), (&interpreted.bytes, interpreted.races), "{body}");
     inline.races
 }
 
 /// Whether there are races. All that is recorded is the same where there are none.
 pub(crate) fn check_in(body: &str, threads: Option<[u32; 3]>) -> bool {
-    let [inline, interpreted] = both(body, threads);
+    check_of(Size { threads, ..SMALL }, body)
+}
+
+pub(crate) fn check_of(size: Size, body: &str) -> bool {
+    let [inline, interpreted] = both(body, size);
     assert_eq!((&inline.bytes, inline.races), (&interpreted.bytes, interpreted.races), "{body}");
     if !inline.races {
         assert_eq!(inline.gist, interpreted.gist, "{body}");
@@ -170,9 +184,9 @@ pub(crate) fn check_in(body: &str, threads: Option<[u32; 3]>) -> bool {
 }
 
 /// What machine code records, which is the same if it calls, and what the interpreter does.
-fn both(body: &str, threads: Option<[u32; 3]>) -> [Record; 2] {
+fn both(body: &str, size: Size) -> [Record; 2] {
     let source = format!("{HEAD}{body}\ndata[id.x + 256] = sum; }}");
-    let record = |engine, by_calls| record(&source, threads, engine, by_calls);
+    let record = |engine, by_calls| record(&source, size, engine, by_calls);
     let (inline, calls) = (record(Engine::Jit, false), record(Engine::Jit, true));
     assert_eq!(inline.all, calls.all, "{source}");
     [inline, record(Engine::Interpreter, false)]
@@ -279,7 +293,7 @@ fn each_says_whether_its_store_changes_something() {
         assert!(check(body), "{body}");
         let source = format!("{HEAD}{body} }}");
         let [one, two] =
-            [Engine::Jit, Engine::Interpreter].map(|engine| record(&source, None, engine, false));
+            [Engine::Jit, Engine::Interpreter].map(|engine| record(&source, SMALL, engine, false));
         assert_eq!(one.differ, two.differ, "{body}");
         !one.differ.is_empty()
     };
@@ -290,7 +304,7 @@ fn each_says_whether_its_store_changes_something() {
     // The last one before the reader brings nothing new, though the first of its four does.
     let body = "if lane == 12 { sum += data[3]; } data[3] = select(id.x + 1, 1000, lane > 7);";
     let source = format!("{HEAD}{body} }}");
-    assert_eq!(record(&source, None, Engine::Jit, false).differ.len(), 1, "of two writes");
+    assert_eq!(record(&source, SMALL, Engine::Jit, false).differ.len(), 1, "of two writes");
     // One of four changes nothing, and who reads it finds what was there.
     let store = "data[id.x] = select(7u, 0u, lane % 4 == 1);";
     assert!(!differ(&format!("{store} if lane == 9 {{ sum += data[id.x - 4]; }}")));

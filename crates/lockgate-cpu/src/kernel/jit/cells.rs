@@ -11,13 +11,13 @@ use super::{
     super::watch::{Space, View, mark},
     code::{Emitter, NONE, flags},
     tell::{Access, Part, Who},
-    told::{CELL, Open, PIECE, is_atomic},
+    told::{CELL, Open, PIECE},
 };
 
 /// Bytes of a word, as a shift.
 const WORD_SHIFT: i64 = PIECE.trailing_zeros() as i64;
 /// What an address is multiplied with to get to its cell, as a shift.
-const CELLS_SHIFT: i64 = CELL.trailing_zeros() as i64 - WORD_SHIFT;
+pub(super) const CELLS_SHIFT: i64 = CELL.trailing_zeros() as i64 - WORD_SHIFT;
 /// Where in a cell the first reader is; the last write comes first.
 pub(super) const READER: i32 = 8;
 
@@ -109,8 +109,7 @@ impl Emitter<'_, '_> {
         self.b.ins().brif(cells, shown, NONE, call, NONE);
         self.start(shown);
         let address = self.b.ins().iadd_imm_s(start, i64::from(access.place.offset + word.0));
-        let of = &self.program.sites[access.site as usize];
-        let own = of.space == Space::Workgroup;
+        let own = self.program.sites[access.site as usize].space == Space::Workgroup;
         if !own {
             let bytes = self.view(open, offset_of!(View, bytes));
             self.mark_words(bytes, address, 1);
@@ -121,7 +120,7 @@ impl Emitter<'_, '_> {
         let first = self.view(open, offset_of!(View, mark));
         let me = self.b.ins().bor(first, lane_mark);
         let look = Look { own, open, cells, offset, me, call };
-        if is_atomic(of.kind) {
+        if access.is_atomic {
             self.look_to_update(&look, access.stores, next);
         } else if access.stores {
             let changes = self.changes(access, who, address, &[word]);

@@ -23,6 +23,7 @@ mod element;
 mod expression;
 mod fixed;
 mod flow;
+mod four;
 mod helpers;
 mod image;
 mod ir;
@@ -87,7 +88,7 @@ pub(super) struct Code {
     /// What writes the class of a workgroup.
     class: OnceLock<Result<Compiled, &'static str>>,
     /// Both again, for workgroups that tell otherwise than the first.
-    others: [OnceLock<Result<Compiled, &'static str>>; 8],
+    others: [OnceLock<Result<Compiled, &'static str>>; 16],
 }
 
 /// What code of an observed kernel tells, beside what it always does.
@@ -95,6 +96,8 @@ pub(super) struct Code {
 struct Telling {
     /// Each access of bound memory looks at its cell, instead of going on with a run.
     cells: bool,
+    /// Such accesses are mostly of neighbours.
+    rows: bool,
     /// Accesses of the workgroup's own memory are told.
     own: bool,
 }
@@ -150,7 +153,7 @@ const ABREAST_MAX: usize = 2000;
 fn compile_told(program: &Program, globals: &Globals, telling: Telling) -> Result<Compiled, &'static str> {
     // What each tells by itself costs more where four run at once.
     let weight: usize = program.body.iter().map(ir::Stmt::weight).sum();
-    let abreast = telling == Telling::default() && !site::tells_texels(program);
+    let abreast = !telling.own && telling.cells == telling.rows && !site::tells_texels(program);
     if abreast
         && fits_four_lanes(program)
         && weight <= ABREAST_MAX
@@ -285,7 +288,8 @@ impl Code {
             (false, true) => return self.edge(),
             _ => {}
         }
-        let number = usize::from(whole) + 2 * usize::from(telling.cells) + 4 * usize::from(telling.own);
+        let bits = [whole, telling.cells, telling.own, telling.rows];
+        let number = bits.iter().rev().fold(0, |number, bit| 2 * number + usize::from(*bit));
         let compile = || match whole {
             true => compile_told(&self.program, &self.globals, telling),
             false => {

@@ -31,6 +31,7 @@ pub(super) struct Access<'a> {
     pub(super) leaves: &'a [(u32, Id)],
     pub(super) stores: bool,
     pub(super) told: Told,
+    pub(super) is_atomic: bool,
 }
 
 /// One of the invocations that run at once: the lane of registers that it has, and its number in the workgroup.
@@ -77,7 +78,7 @@ impl Emitter<'_, '_> {
             Told::Run if chunks.len() > 1 || turn.again || is_atomic(kind) => Told::Call,
             told => told,
         };
-        Some(Access { place, site, chunks, leaves, stores, told })
+        Some(Access { place, site, chunks, leaves, stores, told, is_atomic: is_atomic(kind) })
     }
 
     /// Tells what is accessed next: scalars at byte offsets of a place.

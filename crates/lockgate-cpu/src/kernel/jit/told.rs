@@ -240,7 +240,8 @@ impl<'a> Watcher<'a> {
     /// What the next workgroup tells.
     pub(super) fn telling(&mut self, whole: bool) -> Telling {
         let settled = whole && self.fixed && self.recorder.is_settled(&self.class);
-        self.telling = Telling { cells: self.needs_cells(), own: self.code.telling.own && !settled };
+        let (cells, own) = (self.needs_cells(), self.code.telling.own && !settled);
+        self.telling = Telling { cells, own, rows: cells && whole && !own && self.recorder.has_rows() };
         self.whole = whole;
         self.telling
     }
