@@ -112,6 +112,15 @@ const COUNTS: &str = "
         for (var k = 0u; k < 4u; k++) { atomicAdd(&y[((x[id.x] + id.x) * 2654435761u >> (4u * k)) % 256u], 1u); }
     }";
 
+/// Rows of an image that may be written, read by three invocations each.
+const THRICE: &str = "
+    @group(0) @binding(0) var<storage, read_write> x: array<f32>;
+    @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+    @compute @workgroup_size(16, 4) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+        let at = id.x / 256u * 1024u + id.y * 256u + id.x % 256u;
+        y[at] = x[at] + x[max(at, 256u) - 256u] + x[min(at + 256u, arrayLength(&x) - 1u)];
+    }";
+
 fn compile(source: &str, engine: Engine, lanes: Lanes) -> Option<Kernel> {
     let module = naga::front::wgsl::parse_str(source).ok()?;
     let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module).ok()?;
@@ -151,6 +160,7 @@ fn main() -> std::io::Result<()> {
         ("tiles", TILES, 1, GROUPS),
         ("guarded", GUARDED, 1, GROUPS),
         ("rows", ROWS, 1, GROUPS),
+        ("thrice", THRICE, 1, GROUPS),
         ("bins", BINS, 1, GROUPS),
         ("counts", COUNTS, 1, GROUPS),
     ];
@@ -184,7 +194,7 @@ fn main() -> std::io::Result<()> {
             move || {
                 let Some(kernel) = &kernel else { return };
                 let recorder = Recorder::new(launch.grid, kernel.workgroup_size(), Vec::new(), 4);
-                let mut recorder = recorder.with_quiet(vec![true, false]);
+                let mut recorder = recorder.with_quiet(vec![!source.contains("read_write> x"), false]);
                 // SAFETY: as above.
                 drop(unsafe { kernel.watch(launch, 0..u64::from(groups), &mut recorder) });
                 recorder.finish();
