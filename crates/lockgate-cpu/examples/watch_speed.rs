@@ -91,6 +91,19 @@ const ROWS: &str = "
         y[at] = x[at] * 2.0 + y[at];
     }";
 
+/// Elements of workgroup memory that hang on data.
+const TABLE: &str = "
+    var<workgroup> table: array<u32, 64>;
+    @group(0) @binding(0) var<storage, read> x: array<u32>;
+    @group(0) @binding(1) var<storage, read_write> y: array<u32>;
+    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+        table[lane] = lane * lane;
+        workgroupBarrier();
+        var at = x[id.x];
+        for (var k = 0u; k < 4u; k++) { at = table[(at + id.x) % 64u]; }
+        y[id.x] = at;
+    }";
+
 /// Counts in workgroup memory, by atomic operations.
 const BINS: &str = "
     var<workgroup> bins: array<atomic<u32>, 64>;
@@ -161,6 +174,7 @@ fn main() -> std::io::Result<()> {
         ("guarded", GUARDED, 1, GROUPS),
         ("rows", ROWS, 1, GROUPS),
         ("thrice", THRICE, 1, GROUPS),
+        ("table", TABLE, 1, GROUPS),
         ("bins", BINS, 1, GROUPS),
         ("counts", COUNTS, 1, GROUPS),
     ];

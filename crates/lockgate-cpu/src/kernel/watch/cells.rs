@@ -61,18 +61,25 @@ impl Recorder {
                 _ => self.flat.push(next),
             }
         }
+        let touches = self.invocations();
         for range in self.flat.clone() {
             if self.takes(CELL_SIZE, &range) {
-                self.bound.flatten(range.clone());
+                self.bound.flatten(range.clone(), touches);
             }
             if atomics && self.takes(ATOMIC_SIZE, &range) {
-                self.bound.flatten_atomics(range);
+                self.bound.flatten_atomics(range, touches);
             }
         }
         let shared = 0..u64::from(shared_bytes);
         if shared_bytes > 0 && self.takes(CELL_SIZE, &shared) {
-            self.shared.flatten(shared);
+            self.shared.flatten(shared, touches);
         }
+    }
+
+    /// Of the whole launch.
+    fn invocations(&self) -> u64 {
+        let groups = self.grid.iter().fold(1, |groups: u64, side| groups.saturating_mul((*side).into()));
+        groups.saturating_mul(self.group_size.into())
     }
 
     /// Whether there is room for so many bytes for each word.
@@ -100,8 +107,9 @@ impl Recorder {
         view.bytes = match (known, range) {
             (Some(origin), _) => origin,
             (None, Some(range)) if self.takes(1, &range) => {
+                let touches = self.invocations();
                 let pages = &mut self.touched[usize::from(site)].pages;
-                pages.flatten(range);
+                pages.flatten(range, touches);
                 pages.origin(address).unwrap_or(0)
             }
             _ => return view,

@@ -10,6 +10,7 @@ mod classes;
 mod pages;
 mod runs;
 mod shadow;
+mod spare;
 
 pub(super) use cells::View;
 use classes::Classes;

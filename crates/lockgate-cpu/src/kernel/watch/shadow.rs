@@ -158,14 +158,14 @@ impl Shadow {
     }
 
     /// Cells and readers of these addresses lie in one piece each from here on.
-    pub(super) fn flatten(&mut self, addresses: Range<u64>) {
-        self.cells.flatten(addresses.clone());
-        self.readers.flatten(addresses);
+    pub(super) fn flatten(&mut self, addresses: Range<u64>, touches: u64) {
+        self.cells.flatten(addresses.clone(), touches);
+        self.readers.flatten(addresses, touches);
     }
 
     /// So do who did atomic operations.
-    pub(super) fn flatten_atomics(&mut self, addresses: Range<u64>) {
-        self.atomics.flatten(addresses);
+    pub(super) fn flatten_atomics(&mut self, addresses: Range<u64>, touches: u64) {
+        self.atomics.flatten(addresses, touches);
     }
 
     /// Where those of address 0 would be; 0 where that has to call, as before the first operation.
