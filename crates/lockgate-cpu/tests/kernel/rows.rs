@@ -85,7 +85,7 @@ fn statement(numbers: &mut Numbers, strange: u32) -> String {
 #[test]
 fn rows_are_recorded_as_calls_do() {
     let mut counts = [0; 2];
-    for seed in 1..=240u64 {
+    for seed in 1..=160u64 {
         let mut numbers = Numbers(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let strange = [100, 5, 40, 2][seed as usize % 4];
         let mut body = String::new();
@@ -96,5 +96,5 @@ fn rows_are_recorded_as_calls_do() {
         let threads = seed.is_multiple_of(3).then_some([350 + seed as u32 % 30, 1, 1]);
         counts[usize::from(check_of(Size { threads, ..SIZE }, &body))] += 1;
     }
-    assert!(counts.iter().all(|count| *count > 40), "{counts:?}");
+    assert!(counts.iter().all(|count| *count > 20), "{counts:?}");
 }
