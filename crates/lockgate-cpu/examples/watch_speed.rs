@@ -10,6 +10,8 @@ use lockgate_cpu::kernel::{Binding, BufferBinding, Engine, Kernel, KernelDescrip
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 const GROUPS: u32 = 1024;
+/// Workgroups whose cells do not fit into a cache.
+const MANY: u32 = 8 * GROUPS;
 
 const SAXPY: &str = "
     @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -89,6 +91,49 @@ const ROWS: &str = "
         y[at] = x[at] * 2.0 + y[at];
     }";
 
+/// Elements of workgroup memory that hang on data.
+const TABLE: &str = "
+    var<workgroup> table: array<u32, 64>;
+    @group(0) @binding(0) var<storage, read> x: array<u32>;
+    @group(0) @binding(1) var<storage, read_write> y: array<u32>;
+    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+        table[lane] = lane * lane;
+        workgroupBarrier();
+        var at = x[id.x];
+        for (var k = 0u; k < 4u; k++) { at = table[(at + id.x) % 64u]; }
+        y[id.x] = at;
+    }";
+
+/// Counts in workgroup memory, by atomic operations.
+const BINS: &str = "
+    var<workgroup> bins: array<atomic<u32>, 64>;
+    @group(0) @binding(0) var<storage, read> x: array<u32>;
+    @group(0) @binding(1) var<storage, read_write> y: array<u32>;
+    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+        atomicStore(&bins[lane], 0u);
+        workgroupBarrier();
+        for (var k = 0u; k < 4u; k++) { atomicAdd(&bins[((x[id.x] + id.x) * 2654435761u >> (4u * k)) % 64u], 1u); }
+        workgroupBarrier();
+        y[id.x] = atomicLoad(&bins[lane]);
+    }";
+
+/// Counts in bound memory.
+const COUNTS: &str = "
+    @group(0) @binding(0) var<storage, read> x: array<u32>;
+    @group(0) @binding(1) var<storage, read_write> y: array<atomic<u32>>;
+    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+        for (var k = 0u; k < 4u; k++) { atomicAdd(&y[((x[id.x] + id.x) * 2654435761u >> (4u * k)) % 256u], 1u); }
+    }";
+
+/// Rows of an image that may be written, read by three invocations each.
+const THRICE: &str = "
+    @group(0) @binding(0) var<storage, read_write> x: array<f32>;
+    @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+    @compute @workgroup_size(16, 4) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+        let at = id.x / 256u * 1024u + id.y * 256u + id.x % 256u;
+        y[at] = x[at] + x[max(at, 256u) - 256u] + x[min(at + 256u, arrayLength(&x) - 1u)];
+    }";
+
 fn compile(source: &str, engine: Engine, lanes: Lanes) -> Option<Kernel> {
     let module = naga::front::wgsl::parse_str(source).ok()?;
     let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module).ok()?;
@@ -120,27 +165,32 @@ fn best<const N: usize>(rounds: usize, mut runs: [&mut dyn FnMut(); N]) -> [f64;
 fn main() -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let kernels = [
-        ("saxpy", SAXPY, 1),
-        ("blur", BLUR, 4),
-        ("scatter", SCATTER, 1),
-        ("halves", HALVES, 1),
-        ("tiles", TILES, 1),
-        ("guarded", GUARDED, 1),
-        ("rows", ROWS, 1),
+        ("saxpy", SAXPY, 1, GROUPS),
+        ("blur", BLUR, 4, GROUPS),
+        ("scatter", SCATTER, 1, GROUPS),
+        ("far", SCATTER, 1, MANY),
+        ("halves", HALVES, 1, GROUPS),
+        ("tiles", TILES, 1, GROUPS),
+        ("guarded", GUARDED, 1, GROUPS),
+        ("rows", ROWS, 1, GROUPS),
+        ("thrice", THRICE, 1, GROUPS),
+        ("table", TABLE, 1, GROUPS),
+        ("bins", BINS, 1, GROUPS),
+        ("counts", COUNTS, 1, GROUPS),
     ];
     let chosen: Vec<String> = std::env::args().skip(1).collect();
-    for (name, source, scalars) in kernels {
+    for (name, source, scalars, groups) in kernels {
         if !chosen.is_empty() && !chosen.iter().any(|chosen| chosen == name) {
             continue;
         }
-        let mut buffers = [(); 2].map(|()| vec![0u32; (GROUPS * 64 * scalars) as usize]);
+        let mut buffers = [(); 2].map(|()| vec![0u32; (groups * 64 * scalars) as usize]);
         let bindings: Vec<Binding> = buffers
             .iter_mut()
             .map(|words| BufferBinding { ptr: words.as_mut_ptr().cast(), len: 4 * words.len() as u64 })
             .map(Binding::Buffer)
             .collect();
         let launch = &Launch {
-            grid: [GROUPS, 1, 1],
+            grid: [groups, 1, 1],
             threads: None,
             bindings: &bindings,
             immediates: &[],
@@ -150,7 +200,7 @@ fn main() -> std::io::Result<()> {
             let kernel = compile(source, engine, lanes);
             move || {
                 // SAFETY: the buffers outlive the call, and nothing else uses them meanwhile.
-                kernel.iter().for_each(|kernel| drop(unsafe { kernel.run(launch, 0..u64::from(GROUPS)) }));
+                kernel.iter().for_each(|kernel| drop(unsafe { kernel.run(launch, 0..u64::from(groups)) }));
             }
         };
         let watch = |engine, lanes| {
@@ -158,9 +208,9 @@ fn main() -> std::io::Result<()> {
             move || {
                 let Some(kernel) = &kernel else { return };
                 let recorder = Recorder::new(launch.grid, kernel.workgroup_size(), Vec::new(), 4);
-                let mut recorder = recorder.with_quiet(vec![true, false]);
+                let mut recorder = recorder.with_quiet(vec![!source.contains("read_write> x"), false]);
                 // SAFETY: as above.
-                drop(unsafe { kernel.watch(launch, 0..u64::from(GROUPS), &mut recorder) });
+                drop(unsafe { kernel.watch(launch, 0..u64::from(groups), &mut recorder) });
                 recorder.finish();
             }
         };
@@ -173,7 +223,7 @@ fn main() -> std::io::Result<()> {
         let mut slow = (plain(Engine::Interpreter, Lanes::One), watch(Engine::Interpreter, Lanes::One));
         let rounds = usize::from(chosen.is_empty());
         let [interpreter, slow] = best(rounds, [&mut slow.0, &mut slow.1]);
-        let each = 1e9 / f64::from(GROUPS * 64);
+        let each = 1e9 / f64::from(groups * 64);
         writeln!(
             out,
             "{name}: fast {:.2} ns, scalar {:.2} ns, interpreter {:.0} ns, observed by it {:.0} ns, by machine code {:.1} ns an invocation: {:.1} times scalar, {:.1} times fast",

@@ -1,10 +1,12 @@
 //! Kernels on every engine: algorithms with results computed here, and statements and functions compared between engines.
 
 mod algorithms;
+mod atomics;
 mod barriers;
 mod bindings;
 mod builtins;
 mod case;
+mod classes;
 mod generate;
 mod generated;
 mod guard;
@@ -12,6 +14,7 @@ mod harness;
 mod memory;
 mod numbers;
 mod refusals;
+mod rows;
 mod statements;
 mod subgroups;
 mod texels;

@@ -11,22 +11,34 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use crate::harness::{Numbers, gist};
 
-const GROUPS: u32 = 6;
 const LANES: u64 = 16;
-const WORDS: usize = 512;
 
-/// All bindings are the same memory.
+/// How much is launched, and what is bound.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) groups: u32,
+    pub(crate) words: usize,
+    pub(crate) threads: Option<[u32; 3]>,
+}
+
+const SMALL: Size = Size { groups: 6, words: 512, threads: None };
+
+/// What nothing in a launch writes.
+const STILL: [u32; 8] = [70, 48, 96, 5, 0, 16, 33, 1];
+
+/// All bindings are the same memory, but the last.
 const HEAD: &str = "
     @group(0) @binding(0) var<storage, read_write> data: array<u32>;
     @group(0) @binding(1) var<storage, read_write> counts: array<atomic<u32>>;
     @group(0) @binding(2) var<storage, read_write> wide: array<vec4<u32>>;
     @group(0) @binding(3) var<storage, read> input: array<u32>;
+    @group(0) @binding(4) var<storage, read> still: array<u32>;
     var<workgroup> tile: array<u32, 16>;
     var<workgroup> hits: array<atomic<u32>, 16>;
     @compute @workgroup_size(16) fn main(@builtin(global_invocation_id) id: vec3u,
         @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
         var sum = 0u;
-        if id.x > 1000 { sum += data[0] + atomicLoad(&counts[0]) + wide[0].x + input[0]; }
+        if id.x > 1000 { sum += data[0] + atomicLoad(&counts[0]) + wide[0].x + input[0] + still[0]; }
 ";
 
 /// An element below 16 for the tile, or anywhere.
@@ -87,7 +99,7 @@ struct Record {
     differ: Vec<String>,
 }
 
-fn record(source: &str, threads: Option<[u32; 3]>, engine: Engine, by_calls: bool) -> Record {
+fn record(source: &str, size: Size, engine: Engine, by_calls: bool) -> Record {
     let module = naga::front::wgsl::parse_str(source).unwrap_or_else(|error| panic!("{error}: {source}"));
     let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module).unwrap();
     let lanes = if engine == Engine::Jit { Lanes::Watched } else { Lanes::One };
@@ -98,20 +110,24 @@ fn record(source: &str, threads: Option<[u32; 3]>, engine: Engine, by_calls: boo
     thread_local!(static MEMORY: std::cell::RefCell<Vec<u32>> = const { std::cell::RefCell::new(Vec::new()) });
     MEMORY.with_borrow_mut(|memory| {
         memory.clear();
-        memory.resize(WORDS, 0);
+        memory.resize(size.words, 0);
         let start = memory.as_mut_ptr();
-        let buffer = BufferBinding { ptr: start.cast(), len: 4 * WORDS as u64 };
-        let bindings = [buffer; 4].map(Binding::Buffer);
-        let (grid, stop) = ([GROUPS, 1, 1], AtomicBool::new(false));
+        let buffer = BufferBinding { ptr: start.cast(), len: 4 * size.words as u64 };
+        let mut still = STILL;
+        let last = BufferBinding { ptr: still.as_mut_ptr().cast(), len: size_of_val(&still) as u64 };
+        let bindings = [buffer, buffer, buffer, buffer, last].map(Binding::Buffer);
+        let (grid, stop, threads) = ([size.groups, 1, 1], AtomicBool::new(false), size.threads);
         let launch = Launch { grid, threads, bindings: &bindings, immediates: &[], stop: &stop };
         // Of some bytes is known that nobody has written them.
-        let (start, fresh) = (start as u64, if source.len().is_multiple_of(2) { 4 * 70 } else { 0 });
+        let (start, fresh) =
+            (start as u64, if source.len().is_multiple_of(2) { 4 * (size.words as u64 - 442) } else { 0 });
         let fresh = vec![(start..start + fresh).into(); 4];
-        let mut recorder = Recorder::new(grid, [LANES as u32, 1, 1], fresh, 4);
+        let recorder = Recorder::new(grid, [LANES as u32, 1, 1], fresh, 4);
+        let mut recorder = recorder.with_quiet(vec![false, false, false, false, true]);
         if by_calls {
             recorder = recorder.with_calls_only();
         }
-        for groups in [0..2, 2..u64::from(GROUPS)] {
+        for groups in [0..2, 2..u64::from(size.groups)] {
             // SAFETY: the memory outlives the call, and nothing else uses it meanwhile.
             let outcome = unsafe { kernel.watch(&launch, groups, &mut recorder) };
             assert!(matches!(outcome, Outcome::Done), "{outcome:?}: {source}");
@@ -146,21 +162,37 @@ fn record(source: &str, threads: Option<[u32; 3]>, engine: Engine, by_calls: boo
     })
 }
 
-/// Whether all that is recorded is the same, and there are races.
-fn check_in(body: &str, threads: Option<[u32; 3]>) -> bool {
-    let source = format!("{HEAD}{body}\ndata[id.x + 256] = sum; }}");
-    let record = |engine, by_calls| record(&source, threads, engine, by_calls);
-    let (inline, calls) = (record(Engine::Jit, false), record(Engine::Jit, true));
-    assert_eq!(inline.all, calls.all, "{source}");
-    let interpreted = record(Engine::Interpreter, false);
-    assert_eq!((&inline.bytes, inline.races), (&interpreted.bytes, interpreted.races), "{source}");
+/// Whether there are races. What is recorded is the same, but what the order of invocations may change.
+pub(crate) fn check_but_order(body: &str, threads: Option<[u32; 3]>) -> bool {
+    let [inline, interpreted] = both(body, Size { threads, ..SMALL });
+    assert_eq!((&inline.bytes, inline.races), (&interpreted.bytes, interpreted.races), "{body}");
+    inline.races
+}
+
+/// Whether there are races. All that is recorded is the same where there are none.
+pub(crate) fn check_in(body: &str, threads: Option<[u32; 3]>) -> bool {
+    check_of(Size { threads, ..SMALL }, body)
+}
+
+pub(crate) fn check_of(size: Size, body: &str) -> bool {
+    let [inline, interpreted] = both(body, size);
+    assert_eq!((&inline.bytes, inline.races), (&interpreted.bytes, interpreted.races), "{body}");
     if !inline.races {
-        assert_eq!(inline.gist, interpreted.gist, "{source}");
+        assert_eq!(inline.gist, interpreted.gist, "{body}");
     }
     inline.races
 }
 
-fn check(body: &str) -> bool {
+/// What machine code records, which is the same if it calls, and what the interpreter does.
+fn both(body: &str, size: Size) -> [Record; 2] {
+    let source = format!("{HEAD}{body}\ndata[id.x + 256] = sum; }}");
+    let record = |engine, by_calls| record(&source, size, engine, by_calls);
+    let (inline, calls) = (record(Engine::Jit, false), record(Engine::Jit, true));
+    assert_eq!(inline.all, calls.all, "{source}");
+    [inline, record(Engine::Interpreter, false)]
+}
+
+pub(crate) fn check(body: &str) -> bool {
     check_in(body, None)
 }
 
@@ -261,7 +293,7 @@ fn each_says_whether_its_store_changes_something() {
         assert!(check(body), "{body}");
         let source = format!("{HEAD}{body} }}");
         let [one, two] =
-            [Engine::Jit, Engine::Interpreter].map(|engine| record(&source, None, engine, false));
+            [Engine::Jit, Engine::Interpreter].map(|engine| record(&source, SMALL, engine, false));
         assert_eq!(one.differ, two.differ, "{body}");
         !one.differ.is_empty()
     };
@@ -272,7 +304,7 @@ fn each_says_whether_its_store_changes_something() {
     // The last one before the reader brings nothing new, though the first of its four does.
     let body = "if lane == 12 { sum += data[3]; } data[3] = select(id.x + 1, 1000, lane > 7);";
     let source = format!("{HEAD}{body} }}");
-    assert_eq!(record(&source, None, Engine::Jit, false).differ.len(), 1, "of two writes");
+    assert_eq!(record(&source, SMALL, Engine::Jit, false).differ.len(), 1, "of two writes");
     // One of four changes nothing, and who reads it finds what was there.
     let store = "data[id.x] = select(7u, 0u, lane % 4 == 1);";
     assert!(!differ(&format!("{store} if lane == 9 {{ sum += data[id.x - 4]; }}")));

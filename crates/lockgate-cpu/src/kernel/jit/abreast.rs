@@ -1,5 +1,5 @@
 //! How four invocations that run at once tell as one: where they touch neighbouring elements and go on with what those
-//! before them did.
+//! before them did, or their cells are all as new (`four.rs`).
 //!
 //! Anything else they tell one after the other (`tell.rs`). Tested by `tests/kernel/watched.rs`.
 
@@ -16,18 +16,21 @@ use super::{
     told::{APART, CHANGED_SHIFT, Open, PIECE},
 };
 
+/// Elements of more bytes are no neighbours.
+const STRIDE_MAX: u32 = 1 << 16;
+
 /// Where four invocations have what they access: the first of them, and how many bytes each is behind the one before.
-struct Row {
-    start: Value,
-    stride: u32,
+pub(super) struct Row {
+    pub(super) start: Value,
+    pub(super) stride: u32,
 }
 
 /// Whether stores of four invocations change what is there.
-struct Changes {
+pub(super) struct Changes {
     /// 1 if they do.
-    all: Value,
+    pub(super) all: Value,
     /// Not 0 if some do and some do not.
-    mixed: Value,
+    pub(super) mixed: Value,
 }
 
 impl Emitter<'_, '_> {
@@ -35,7 +38,7 @@ impl Emitter<'_, '_> {
     pub(super) fn tell_abreast(&mut self, access: &Access<'_>, after: Block) -> bool {
         let bound = matches!(access.place.memory, Memory::Slot { .. });
         let [chunk] = &*access.chunks else { return false };
-        if !bound || self.mask().is_some() || !matches!(access.told, Told::Bytes | Told::Run) {
+        if !bound || self.mask().is_some() || access.told == Told::Call || access.is_atomic {
             return false;
         }
         let each = self.b.create_block();
@@ -43,6 +46,7 @@ impl Emitter<'_, '_> {
         if let Some(row) = &row {
             match access.told {
                 Told::Bytes => self.mark_row(access, row, chunk.len() as u32, each),
+                Told::Cells => self.look_at_row(access, row, chunk, each),
                 _ => self.go_on_abreast(access, row, chunk, each),
             }
             self.b.ins().jump(after, NONE);
@@ -62,8 +66,9 @@ impl Emitter<'_, '_> {
             [index] => index.stride,
             _ => return None,
         };
-        // What one stores another one would find.
-        if access.stores && stride < PIECE * chunk.len() as u32 {
+        // What one stores another one would find, as the mark in a cell.
+        let apart = access.stores || access.told == Told::Cells;
+        if apart && stride < PIECE * chunk.len() as u32 || stride > STRIDE_MAX {
             return None;
         }
         if let Some(inside) = inside {
@@ -83,6 +88,10 @@ impl Emitter<'_, '_> {
         let open = self.open(access.site);
         let bytes = self.view(open, offset_of!(View, bytes));
         self.only_if(bytes, otherwise);
+        self.mark_words_of_row(bytes, row, words);
+    }
+
+    pub(super) fn mark_words_of_row(&mut self, bytes: Value, row: &Row, words: u32) {
         let (starts, words): (&[u32], u32) = match row.stride {
             0 => (&[0], words),
             stride if stride == PIECE * words => (&[0], 4 * words),
@@ -120,7 +129,7 @@ impl Emitter<'_, '_> {
         self.b.ins().store(flags(), following, open, key_at);
     }
 
-    fn changes_of_row(&mut self, access: &Access<'_>, row: &Row, chunk: &[Part]) -> Changes {
+    pub(super) fn changes_of_row(&mut self, access: &Access<'_>, row: &Row, chunk: &[Part]) -> Changes {
         let registers: Vec<(Value, u32)> = match (rows::tuple(access.leaves), chunk) {
             (Some(tuple), _) => {
                 let registers = tuple.map(|id| self.vector(id));

@@ -1,12 +1,11 @@
 //! How machine code looks at the cells of what an invocation touches, and calls only where they have to be told more.
 //!
 //! What is done here is what `watch::shadow` would do, for accesses that race with nothing where no atomic operations
-//! were: everything else calls it. Tested by `tests/kernel/watched.rs` against calls for every access.
+//! were: everything else calls it. Atomic operations are in `crowd.rs`. Tested by `tests/kernel/watched.rs` against calls for every access.
 
 use std::mem::offset_of;
 
 use cranelift_codegen::ir::{Block, InstBuilder, Value, condcodes::IntCC, types};
-use lockgate_runtime::ObservedKind;
 
 use super::{
     super::watch::{Space, View, mark},
@@ -18,22 +17,30 @@ use super::{
 /// Bytes of a word, as a shift.
 const WORD_SHIFT: i64 = PIECE.trailing_zeros() as i64;
 /// What an address is multiplied with to get to its cell, as a shift.
-const CELLS_SHIFT: i64 = CELL.trailing_zeros() as i64 - WORD_SHIFT;
+pub(super) const CELLS_SHIFT: i64 = CELL.trailing_zeros() as i64 - WORD_SHIFT;
 /// Where in a cell the first reader is; the last write comes first.
-const READER: i32 = 8;
+pub(super) const READER: i32 = 8;
 
 /// What an access needs to look at its cell.
-struct Look {
+pub(super) struct Look {
     /// Whether it is the workgroup's own memory.
-    own: bool,
-    open: Value,
+    pub(super) own: bool,
+    pub(super) open: Value,
     cells: Value,
     /// From there, where the cell is.
-    offset: Value,
+    pub(super) offset: Value,
     /// The mark that it leaves.
-    me: Value,
+    pub(super) me: Value,
     /// Where to go if there is more to do than a mark.
-    call: Block,
+    pub(super) call: Block,
+}
+
+/// Where is remembered who did the same kind of thing, as `watch::shadow` has it.
+pub(super) struct Crowd {
+    /// The first of them.
+    pub(super) first: Value,
+    /// The second, and behind it one of an earlier workgroup.
+    pub(super) others: Value,
 }
 
 /// The bits above the lane that a difference of marks has where their phases differ, counted from the lane.
@@ -102,9 +109,7 @@ impl Emitter<'_, '_> {
         self.b.ins().brif(cells, shown, NONE, call, NONE);
         self.start(shown);
         let address = self.b.ins().iadd_imm_s(start, i64::from(access.place.offset + word.0));
-        let of = &self.program.sites[access.site as usize];
-        debug_assert!(matches!(of.kind, ObservedKind::Read | ObservedKind::Write));
-        let own = of.space == Space::Workgroup;
+        let own = self.program.sites[access.site as usize].space == Space::Workgroup;
         if !own {
             let bytes = self.view(open, offset_of!(View, bytes));
             self.mark_words(bytes, address, 1);
@@ -115,7 +120,9 @@ impl Emitter<'_, '_> {
         let first = self.view(open, offset_of!(View, mark));
         let me = self.b.ins().bor(first, lane_mark);
         let look = Look { own, open, cells, offset, me, call };
-        if access.stores {
+        if access.is_atomic {
+            self.look_to_update(&look, access.stores, next);
+        } else if access.stores {
             let changes = self.changes(access, who, address, &[word]);
             self.look_to_write(&look, changes, next);
         } else {
@@ -129,13 +136,13 @@ impl Emitter<'_, '_> {
     }
 
     /// A mark of the cell, and how it differs from the one that will be left.
-    fn mark_at(&mut self, look: &Look, field: i32) -> (Value, Value) {
+    pub(super) fn mark_at(&mut self, look: &Look, field: i32) -> (Value, Value) {
         let cell = self.b.ins().iadd(look.cells, look.offset);
         let mark = self.b.ins().load(types::I64, flags(), cell, field);
         (mark, self.b.ins().bxor(mark, look.me))
     }
 
-    fn leave_mark(&mut self, look: &Look, field: i32, mark: Value) {
+    pub(super) fn leave_mark(&mut self, look: &Look, field: i32, mark: Value) {
         let cell = self.b.ins().iadd(look.cells, look.offset);
         self.b.ins().store(flags(), mark, cell, field);
     }
@@ -165,7 +172,7 @@ impl Emitter<'_, '_> {
 
     /// Goes to `after` if the mark that somebody has left on bound memory is of this invocation, or of an earlier phase of
     /// its workgroup.
-    fn leave_if_ordered(
+    pub(super) fn leave_if_ordered(
         &mut self,
         look: &Look,
         (mark, difference): (Value, Value),
@@ -260,40 +267,53 @@ impl Emitter<'_, '_> {
         self.b.ins().jump(after, NONE);
     }
 
-    /// Somebody has read before: remembers what a later write may race with, as `watch::shadow` does, and goes to `after`.
+    /// Somebody has read before: remembers what a later write may race with, and goes to `after`.
     fn join_readers(&mut self, look: &Look, reader: Value, difference: Value, after: Block) {
         let readers = self.view(look.open, offset_of!(View, readers));
         self.only_if(readers, look.call);
-        let readers = self.b.ins().iadd(readers, look.offset);
+        let cell = self.b.ins().iadd(look.cells, look.offset);
+        let first = self.b.ins().iadd_imm_s(cell, i64::from(READER));
+        let others = self.b.ins().iadd(readers, look.offset);
+        self.join(look, &Crowd { first, others }, (reader, difference), after);
+    }
+
+    /// Joins a crowd, as `watch::shadow` does, and goes to `after`.
+    pub(super) fn join(
+        &mut self,
+        look: &Look,
+        crowd: &Crowd,
+        (first, difference): (Value, Value),
+        after: Block,
+    ) {
         let phases = self.b.ins().ushr_imm_u(difference, i64::from(mark::PHASE_SHIFT));
         if !look.own {
             let [second, before] = [(); 2].map(|()| self.b.create_block());
             self.b.ins().brif(phases, before, NONE, second, NONE);
             self.start(before);
             let ground = self.view(look.open, offset_of!(View, ground));
-            let older = self.b.ins().icmp(IntCC::UnsignedLessThan, reader, ground);
+            let older = self.b.ins().icmp(IntCC::UnsignedLessThan, first, ground);
             let [other, earlier] = [(); 2].map(|()| self.b.create_block());
             self.b.ins().brif(older, other, NONE, earlier, NONE);
             self.start(other);
-            self.b.ins().store(flags(), reader, readers, 8);
+            self.b.ins().store(flags(), first, crowd.others, 8);
             let mark = self.b.ins().bor_imm_s(look.me, mark::OTHER as i64);
-            self.leave_mark(look, READER, mark);
+            self.b.ins().store(flags(), mark, crowd.first, 0);
             self.b.ins().jump(after, NONE);
             self.start(earlier);
-            let kept = self.b.ins().band_imm_s(reader, mark::OTHER as i64);
+            let kept = self.b.ins().band_imm_s(first, mark::OTHER as i64);
             let mark = self.b.ins().bor(look.me, kept);
-            self.leave_mark(look, READER, mark);
+            self.b.ins().store(flags(), mark, crowd.first, 0);
             self.b.ins().jump(after, NONE);
             self.start(second);
         }
-        self.b.ins().store(flags(), look.me, readers, 0);
-        let mark = self.b.ins().bor_imm_s(reader, mark::TWO as i64);
-        self.leave_mark(look, READER, mark);
+        self.b.ins().store(flags(), look.me, crowd.others, 0);
+        let mark = self.b.ins().bor_imm_s(first, mark::TWO as i64);
+        self.b.ins().store(flags(), mark, crowd.first, 0);
         self.b.ins().jump(after, NONE);
     }
 
     /// Goes to `after` if this invocation is known to have read in this phase, or two others are.
-    fn leave_if_read(&mut self, difference: Value, after: Block) {
+    pub(super) fn leave_if_read(&mut self, difference: Value, after: Block) {
         let who = u64::MAX << mark::LANE_SHIFT;
         let phase = u64::MAX << mark::PHASE_SHIFT;
         for (bits, expected) in [(who | mark::ATOMIC, 0), (phase | mark::ATOMIC | mark::TWO, mark::TWO)] {

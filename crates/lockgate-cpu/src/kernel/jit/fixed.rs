@@ -4,11 +4,31 @@
 //! which nothing goes wrong speaks for all of them, and the others need not tell of it. What counts is every access and
 //! every barrier: whether it comes, and which element it is. Values that are stored do not.
 //!
-//! Begins with everything being the same, and walks until nothing more turns out not to be.
+//! Begins with everything being the same, and walks until nothing more turns out not to be. Where that is too much, but
+//! would not be if some conditions came out alike, workgroups in which they do speak for each other (`class.rs`).
 
-use super::ir::{Builtin, Id, Memory, Op, Place, Program, Stmt};
+use super::{
+    super::number::Num,
+    class::{self, CONDITIONS_MAX},
+    ir::{Builtin, Id, Memory, Op, Place, Program, Stmt},
+};
 
-struct Walk {
+/// More conditions than this are not tried.
+const TRIED_MAX: usize = 96;
+
+/// On what it hangs that workgroups do the same.
+#[derive(Default)]
+pub(super) struct Fixed {
+    /// The slots whose bytes must not change during a launch.
+    pub(super) slots: Vec<u32>,
+    /// What writes the class of a workgroup, if not all are of one.
+    pub(super) class: Option<Program>,
+}
+
+struct Walk<'a> {
+    program: &'a Program,
+    /// Conditions that are taken to be the same.
+    conditions: &'a [Id],
     ids: Vec<bool>,
     vars: Vec<bool>,
     /// Labels to which some invocations may leave in one workgroup and not in another.
@@ -19,28 +39,66 @@ struct Walk {
     changed: bool,
 }
 
-/// The slots whose bytes must not change during a launch for its workgroups to do the same; nothing if they may differ
-/// all the same.
-pub(super) fn find(program: &Program) -> Option<Vec<u32>> {
-    walk(program, None).or_else(|| walk(program, Some(Vec::new())))
-}
-
-fn walk(program: &Program, slots: Option<Vec<u32>>) -> Option<Vec<u32>> {
-    let mut walk = Walk {
-        ids: vec![true; program.ids.len()],
-        vars: vec![true; program.vars.len()],
-        labels: vec![true; program.labels as usize],
-        slots,
-        fixed: true,
-        changed: true,
-    };
-    while std::mem::take(&mut walk.changed) {
-        walk.list(&program.body, true);
+/// When workgroups do the same; nothing if they may differ however it comes.
+pub(super) fn find(program: &Program) -> Option<Fixed> {
+    match slots_of(program, &[]) {
+        Some(slots) => Some(Fixed { slots, class: None }),
+        None => find_classes(program),
     }
-    walk.fixed.then(|| walk.slots.unwrap_or_default())
 }
 
-impl Walk {
+fn find_classes(program: &Program) -> Option<Fixed> {
+    let ahead = class::follow(program)?;
+    let same = Walk::of(program, &[], Some(Vec::new())).ids;
+    let ids = (0..program.ids.len()).map(|id| Id(id as u32));
+    let conditions = ids.filter(|id| program.num(*id) == Num::Bool && !same[id.at()] && ahead.knows(*id));
+    let mut conditions: Vec<Id> = conditions.collect();
+    if conditions.len() > TRIED_MAX {
+        return None;
+    }
+    let mut slots = slots_of(program, &conditions)?;
+    // What follows from others comes behind them, and is enough without them.
+    let mut at = 0;
+    while at < conditions.len() {
+        let without: Vec<Id> = [&conditions[..at], &conditions[at + 1..]].concat();
+        match slots_of(program, &without) {
+            Some(fewer) => (slots, conditions) = (fewer, without),
+            None => at += 1,
+        }
+    }
+    if conditions.len() > CONDITIONS_MAX {
+        return None;
+    }
+    let (class, read) = ahead.program(program, &conditions);
+    slots.extend(read);
+    Some(Fixed { slots, class: Some(class) })
+}
+
+/// The slots on whose bytes it hangs that workgroups do the same if conditions come out alike.
+fn slots_of(program: &Program, conditions: &[Id]) -> Option<Vec<u32>> {
+    let ways = [None, Some(Vec::new())].into_iter();
+    let mut walks = ways.map(|slots| Walk::of(program, conditions, slots));
+    walks.find(|walk| walk.fixed).map(|walk| walk.slots.unwrap_or_default())
+}
+
+impl<'a> Walk<'a> {
+    fn of(program: &'a Program, conditions: &'a [Id], slots: Option<Vec<u32>>) -> Self {
+        let mut walk = Walk {
+            program,
+            conditions,
+            ids: vec![true; program.ids.len()],
+            vars: vec![true; program.vars.len()],
+            labels: vec![true; program.labels as usize],
+            slots,
+            fixed: true,
+            changed: true,
+        };
+        while std::mem::take(&mut walk.changed) {
+            walk.list(&walk.program.body, true);
+        }
+        walk
+    }
+
     fn list(&mut self, list: &[Stmt], control: bool) {
         for stmt in list {
             self.stmt(stmt, control);
@@ -87,6 +145,7 @@ impl Walk {
     }
 
     fn define(&mut self, id: Id, same: bool) {
+        let same = same || self.conditions.contains(&id);
         self.changed |= self.ids[id.at()] && !same;
         self.ids[id.at()] &= same;
     }

@@ -15,13 +15,16 @@ mod again;
 mod atomic;
 mod bytes;
 mod cells;
+mod class;
 mod code;
 mod counted;
+mod crowd;
 mod dynamic;
 mod element;
 mod expression;
 mod fixed;
 mod flow;
+mod four;
 mod helpers;
 mod image;
 mod ir;
@@ -69,6 +72,7 @@ use super::{
     watch::Recorder,
 };
 use code::{Context, Scratch, Variant};
+use fixed::Fixed;
 use ir::Program;
 use told::Watcher;
 pub(crate) use workspace::Workspace;
@@ -81,10 +85,12 @@ pub(super) struct Code {
     edge: OnceLock<Result<Compiled, &'static str>>,
     /// What the first workgroup of a launch tells, if its code tells a recorder.
     telling: Telling,
-    /// The slots whose bytes must not change for all workgroups to do the same to their own memory, if that is enough.
-    fixed: Option<Vec<u32>>,
+    /// When workgroups do the same to their own memory, if it is known.
+    fixed: Option<Fixed>,
+    /// What writes the class of a workgroup.
+    class: OnceLock<Result<Compiled, &'static str>>,
     /// Both again, for workgroups that tell otherwise than the first.
-    others: [OnceLock<Result<Compiled, &'static str>>; 8],
+    others: [OnceLock<Result<Compiled, &'static str>>; 16],
 }
 
 /// What code of an observed kernel tells, beside what it always does.
@@ -92,6 +98,8 @@ pub(super) struct Code {
 struct Telling {
     /// Each access of bound memory looks at its cell, instead of going on with a run.
     cells: bool,
+    /// Such accesses are mostly of neighbours.
+    rows: bool,
     /// Accesses of the workgroup's own memory are told.
     own: bool,
 }
@@ -136,7 +144,8 @@ pub(super) fn compile(
         _ => compile_variant(&program, globals, lanes_at_least(&program), (false, telling))?,
     };
     let (globals, edge, others) = (globals.clone(), OnceLock::new(), Default::default());
-    Ok(Code { program, globals, main, edge, telling, fixed, others })
+    let class = OnceLock::new();
+    Ok(Code { program, globals, main, edge, telling, fixed, class, others })
 }
 
 /// Statements of an observed kernel that four invocations run at once: those that are told become much code.
@@ -146,7 +155,7 @@ const ABREAST_MAX: usize = 2000;
 fn compile_told(program: &Program, globals: &Globals, telling: Telling) -> Result<Compiled, &'static str> {
     // What each tells by itself costs more where four run at once.
     let weight: usize = program.body.iter().map(ir::Stmt::weight).sum();
-    let abreast = telling == Telling::default() && !site::tells_texels(program);
+    let abreast = !telling.own && telling.cells == telling.rows && !site::tells_texels(program);
     if abreast
         && fits_four_lanes(program)
         && weight <= ABREAST_MAX
@@ -281,7 +290,8 @@ impl Code {
             (false, true) => return self.edge(),
             _ => {}
         }
-        let number = usize::from(whole) + 2 * usize::from(telling.cells) + 4 * usize::from(telling.own);
+        let bits = [whole, telling.cells, telling.own, telling.rows];
+        let number = bits.iter().rev().fold(0, |number, bit| 2 * number + usize::from(*bit));
         let compile = || match whole {
             true => compile_told(&self.program, &self.globals, telling),
             false => {
@@ -290,6 +300,28 @@ impl Code {
         };
         let compiled = self.others[number].get_or_init(compile);
         compiled.as_ref().map_err(|feature| *feature)
+    }
+
+    /// What writes the class of a workgroup, if there are several and it can be compiled.
+    fn class(&self) -> Option<&Compiled> {
+        let program = self.fixed.as_ref()?.class.as_ref()?;
+        let compile = || {
+            let lanes = if fits_four_lanes(program) { 4 } else { 1 };
+            compile_variant(program, &self.globals, lanes, (false, Telling::default()))
+        };
+        self.class.get_or_init(compile).as_ref().ok()
+    }
+
+    /// Finds out of which class a whole workgroup is, if there are several.
+    ///
+    /// # Safety
+    /// As for [`Self::run`].
+    unsafe fn classify(&self, context: &mut Context, workspace: &mut Workspace, watcher: &mut Watcher<'_>) {
+        let Some(compiled) = self.class() else { return };
+        context.shared = watcher.class_words(self.program.invocations());
+        context.scratch = workspace.scratch(compiled.scratch_bytes);
+        // SAFETY: as in `run`; it writes a word for each invocation.
+        unsafe { (compiled.entry)(&raw const *context) };
     }
 
     /// Runs workgroups one after the other.
@@ -318,6 +350,10 @@ impl Code {
                 return Outcome::Stopped;
             }
             let whole = self.is_whole(launch, context.group);
+            if let Some(watcher) = watcher.as_mut().filter(|watcher| whole && watcher.asks_for_classes()) {
+                // SAFETY: the caller's promise.
+                unsafe { self.classify(&mut context, workspace, watcher) };
+            }
             let telling = watcher.as_mut().map_or(self.telling, |watcher| watcher.telling(whole));
             let compiled = match self.variant(whole, telling) {
                 Ok(compiled) => compiled,

@@ -30,8 +30,8 @@ impl Lowering<'_> {
         let variable = variable.unwrap_or_default();
         let told = match (&place.memory, kind) {
             (Memory::Slot { readonly: true, .. }, ObservedKind::Read) => Told::Bytes,
-            (Memory::Slot { .. }, ObservedKind::Read | ObservedKind::Write) => Told::Run,
-            (Memory::Shared, ObservedKind::Read | ObservedKind::Write) => Told::Cells,
+            (Memory::Slot { .. }, _) => Told::Run,
+            (Memory::Shared, _) => Told::Cells,
             _ => Told::Call,
         };
         self.program.sites.push(Site { span, kind, space, variable, told, turn: Turn::default() });

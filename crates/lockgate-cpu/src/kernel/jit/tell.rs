@@ -16,7 +16,7 @@ use super::{
     helpers::ImageCalls,
     ir::{Bound, Id, Memory, Place, Site, Told},
     kept, rows,
-    told::{self, APART, ASIDE, CHANGED_SHIFT, NO_KEY, Open, PIECE},
+    told::{self, APART, ASIDE, CHANGED_SHIFT, NO_KEY, Open, PIECE, is_atomic},
 };
 
 /// A scalar that is accessed: its offset, its value and its bytes.
@@ -31,6 +31,7 @@ pub(super) struct Access<'a> {
     pub(super) leaves: &'a [(u32, Id)],
     pub(super) stores: bool,
     pub(super) told: Told,
+    pub(super) is_atomic: bool,
 }
 
 /// One of the invocations that run at once: the lane of registers that it has, and its number in the workgroup.
@@ -70,14 +71,14 @@ impl Emitter<'_, '_> {
             }
         }
         let words = leaves.iter().all(|(_, id)| self.program.num(*id).bytes() == PIECE);
-        let Site { told, turn, .. } = self.program.sites[site as usize];
+        let Site { told, turn, kind, .. } = self.program.sites[site as usize];
         let told = match told {
             _ if !words => Told::Call,
             Told::Run if self.cells => Told::Cells,
-            Told::Run if chunks.len() > 1 || turn.again => Told::Call,
+            Told::Run if chunks.len() > 1 || turn.again || is_atomic(kind) => Told::Call,
             told => told,
         };
-        Some(Access { place, site, chunks, leaves, stores, told })
+        Some(Access { place, site, chunks, leaves, stores, told, is_atomic: is_atomic(kind) })
     }
 
     /// Tells what is accessed next: scalars at byte offsets of a place.

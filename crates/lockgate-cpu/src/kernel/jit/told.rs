@@ -51,7 +51,7 @@ pub(super) struct Open {
 const CLOSED: Open = Open {
     key: 2,
     step: 0,
-    view: View { bytes: 0, cells: 0, readers: 0, mark: 0, ground: 0, nothing: 0 },
+    view: View { bytes: 0, cells: 0, readers: 0, atomics: 0, mark: 0, ground: 0, nothing: 0 },
     element: 0,
     start: u64::MAX,
     first_key: 2,
@@ -132,6 +132,10 @@ pub(super) struct Watcher<'a> {
     /// What the workgroup that runs tells, and whether it has all of its invocations.
     telling: Telling,
     whole: bool,
+    /// Whether workgroups of one class do the same to their own memory.
+    fixed: bool,
+    /// The class of the workgroup.
+    class: Vec<u128>,
 }
 
 /// Bytes that are compared at once to see whether a store changes them.
@@ -149,7 +153,9 @@ impl<'a> Watcher<'a> {
             Binding::Buffer(buffer) => Some(buffer.ptr as u64..buffer.ptr as u64 + buffer.len),
             _ => None,
         });
-        recorder.begin_part(buffers, code.program.shared_bytes);
+        let atomics = |site: &Site| site.space != Space::Workgroup && is_atomic(site.kind);
+        let atomics = code.program.sites.iter().any(atomics);
+        recorder.begin_part(buffers, code.program.shared_bytes, atomics);
         let mut sites = Cow::Borrowed(&*code.program.sites);
         let mut last = Vec::new();
         if launch.bindings.iter().any(|binding| matches!(binding, Binding::Array(_))) {
@@ -166,7 +172,27 @@ impl<'a> Watcher<'a> {
         let (numbers, open, phases) = (vec![None; count], vec![CLOSED; count], [(0, 0); 2]);
         let (bindings, telling) = (launch.bindings, Telling::default());
         let (shared, whole) = (0, false);
-        Watcher { recorder, code, bindings, sites, last, numbers, open, shared, phases, telling, whole }
+        let still = |slot: &u32| recorder.is_still(first_element(bindings, *slot));
+        let fixed = code.fixed.as_ref().is_some_and(|fixed| {
+            fixed.slots.iter().all(still) && (fixed.class.is_none() || code.class().is_some())
+        });
+        // Not empty: a masked load from an address without memory costs more than a small workgroup.
+        let class = vec![0];
+        Watcher {
+            recorder,
+            code,
+            bindings,
+            sites,
+            last,
+            numbers,
+            open,
+            shared,
+            phases,
+            telling,
+            whole,
+            fixed,
+            class,
+        }
     }
 
     pub(super) fn begin_group(&mut self, number: u64, context: &mut Context) {
@@ -195,23 +221,29 @@ impl<'a> Watcher<'a> {
 
     /// A workgroup has run to its end.
     pub(super) fn end_group(&mut self) {
-        if self.whole && self.telling.own && self.recorder.needs_to_settle() && self.is_fixed() {
-            self.recorder.settle();
+        if self.whole && self.telling.own && self.fixed {
+            self.recorder.settle(&self.class);
         }
+    }
+
+    /// Whether it helps to know the classes of workgroups.
+    pub(super) fn asks_for_classes(&self) -> bool {
+        self.fixed && self.recorder.has_classes()
+    }
+
+    /// Where the class of the next workgroup is written to.
+    pub(super) fn class_words(&mut self, invocations: u32) -> *mut u8 {
+        self.class.resize(invocations.div_ceil(4) as usize, 0);
+        self.class.as_mut_ptr().cast()
     }
 
     /// What the next workgroup tells.
     pub(super) fn telling(&mut self, whole: bool) -> Telling {
-        let own = self.code.telling.own && !(whole && self.recorder.is_settled());
-        self.telling = Telling { cells: self.needs_cells(), own };
+        let settled = whole && self.fixed && self.recorder.is_settled(&self.class);
+        let (cells, own) = (self.needs_cells(), self.code.telling.own && !settled);
+        self.telling = Telling { cells, own, rows: cells && whole && !own && self.recorder.has_rows() };
         self.whole = whole;
         self.telling
-    }
-
-    /// Whether all whole workgroups do the same to their own memory.
-    fn is_fixed(&self) -> bool {
-        let still = |slot: &u32| self.recorder.is_still(first_element(self.bindings, *slot));
-        self.code.fixed.as_ref().is_some_and(|slots| slots.iter().all(still))
     }
 
     /// Whether the next workgroup looks at accesses of bound memory one by one. Once runs turn out not to be plain, all
@@ -301,8 +333,9 @@ impl<'a> Watcher<'a> {
     /// Lets machine code look at what a place touches by itself, if it cannot yet.
     fn show(&mut self, number: u32, own: u16, address: u64) {
         let view = &mut self.open[number as usize].view;
-        if view.cells == 0 || view.readers == 0 {
-            let space = self.sites[number as usize].space;
+        let Site { space, kind, .. } = self.sites[number as usize];
+        let others = if is_atomic(kind) { view.atomics } else { view.readers };
+        if view.cells == 0 || others == 0 {
             *view = self.recorder.view(own, space, address);
             view.enter(self.phases[usize::from(space == Space::Workgroup)]);
             if space == Space::Workgroup && view.cells != 0 {
@@ -454,6 +487,11 @@ fn element_at(bindings: &[Binding], binding: *const Binding) -> u32 {
     let array = bindings.iter().map(|binding| binding.elements().as_ptr_range());
     let own = array.into_iter().find(|range| range.contains(&binding));
     own.map_or(0, |range| ((binding as usize - range.start as usize) / size_of::<Binding>()) as u32)
+}
+
+/// Whether it is a kind of atomic operation.
+pub(super) fn is_atomic(kind: ObservedKind) -> bool {
+    matches!(kind, ObservedKind::Atomic | ObservedKind::AtomicLoad)
 }
 
 pub(super) extern "C" fn touched(

@@ -12,6 +12,8 @@ pub(super) const FLAT_MAX: u64 = 1 << 30;
 
 /// Of a word: its cell and its other readers.
 const CELL_SIZE: usize = 2 * size_of::<[u64; 2]>();
+/// Of a word: who did atomic operations.
+const ATOMIC_SIZE: usize = size_of::<[u64; 4]>();
 
 /// Where machine code finds what belongs to a place. Its pieces are words.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +25,8 @@ pub(in super::super) struct View {
     pub(in super::super) cells: u64,
     /// Where the other readers of address 0 would be; 0 if they have to be told, as nobody has been one yet.
     pub(in super::super) readers: u64,
+    /// Where who did atomic operations on address 0 would be; 0 if that has to be told, as nobody has yet.
+    pub(in super::super) atomics: u64,
     /// The mark of the workgroup's first invocation at the place.
     pub(in super::super) mark: u64,
     /// The first mark of the workgroup.
@@ -33,21 +37,22 @@ pub(in super::super) struct View {
 
 impl Recorder {
     /// Machine code begins to run some workgroups. When the launch begins, accesses of bound memory wait as runs, and
-    /// what belongs to buffers and to workgroup memory gets flat pieces.
+    /// what belongs to buffers and to workgroup memory gets flat pieces. `atomics`: there may be atomic operations on buffers.
     pub(in super::super) fn begin_part(
         &mut self,
         buffers: impl Iterator<Item = Range<u64>>,
         shared_bytes: u32,
+        atomics: bool,
     ) {
         if self.invocations_begun == 0 {
             self.deferred = true;
             if self.shift == 2 {
-                self.lay_out(buffers.collect(), shared_bytes);
+                self.lay_out(buffers.collect(), shared_bytes, atomics);
             }
         }
     }
 
-    fn lay_out(&mut self, mut buffers: Vec<Range<u64>>, shared_bytes: u32) {
+    fn lay_out(&mut self, mut buffers: Vec<Range<u64>>, shared_bytes: u32, atomics: bool) {
         buffers.sort_unstable_by_key(|range| range.start);
         // What overlaps has the same cells.
         for next in buffers {
@@ -56,15 +61,25 @@ impl Recorder {
                 _ => self.flat.push(next),
             }
         }
+        let touches = self.invocations();
         for range in self.flat.clone() {
             if self.takes(CELL_SIZE, &range) {
-                self.bound.flatten(range);
+                self.bound.flatten(range.clone(), touches);
+            }
+            if atomics && self.takes(ATOMIC_SIZE, &range) {
+                self.bound.flatten_atomics(range, touches);
             }
         }
         let shared = 0..u64::from(shared_bytes);
         if shared_bytes > 0 && self.takes(CELL_SIZE, &shared) {
-            self.shared.flatten(shared);
+            self.shared.flatten(shared, touches);
         }
+    }
+
+    /// Of the whole launch.
+    fn invocations(&self) -> u64 {
+        let groups = self.grid.iter().fold(1, |groups: u64, side| groups.saturating_mul((*side).into()));
+        groups.saturating_mul(self.group_size.into())
     }
 
     /// Whether there is room for so many bytes for each word.
@@ -92,14 +107,16 @@ impl Recorder {
         view.bytes = match (known, range) {
             (Some(origin), _) => origin,
             (None, Some(range)) if self.takes(1, &range) => {
+                let touches = self.invocations();
                 let pages = &mut self.touched[usize::from(site)].pages;
-                pages.flatten(range);
+                pages.flatten(range, touches);
                 pages.origin(address).unwrap_or(0)
             }
             _ => return view,
         };
         if !self.deferred && !self.is_still(slot) {
             (view.cells, view.readers) = self.bound.origins(address);
+            view.atomics = self.bound.origin_of_atomics(address);
             let all = self.fresh.get(slot as usize).is_none_or(|fresh| fresh.is_empty());
             view.nothing = u64::from(all);
         }

@@ -6,11 +6,14 @@
 //! `tests/observe.rs`; the race rules in `shadow`.
 
 mod cells;
+mod classes;
 mod pages;
 mod runs;
 mod shadow;
+mod spare;
 
 pub(super) use cells::View;
+use classes::Classes;
 use pages::Pages;
 use runs::Runs;
 pub(super) use runs::{Run, Turn};
@@ -138,8 +141,7 @@ pub struct Recorder {
     quiet: Vec<bool>,
     bound: Shadow,
     shared: Shadow,
-    /// Whether nothing goes wrong in workgroup memory in any whole workgroup; nothing if it is not known.
-    settled: Option<bool>,
+    classes: Classes,
     /// Whether accesses of bound memory wait as runs.
     deferred: bool,
     /// When what comes next does so, for accesses that wait.
@@ -178,7 +180,7 @@ impl Recorder {
             quiet: Vec::new(),
             bound: Shadow::new(shift, false),
             shared: Shadow::new(shift, true),
-            settled: None,
+            classes: Classes::default(),
             deferred: false,
             turn: Turn::default(),
             runs: Runs::default(),
@@ -408,24 +410,6 @@ impl Recorder {
     pub(super) fn is_still(&self, slot: u32) -> bool {
         let quiet = self.quiet.get(slot as usize) == Some(&true);
         quiet && self.fresh.get(slot as usize).is_none_or(ByteSet::is_empty)
-    }
-
-    /// Whether it is not known yet what one workgroup says of the others' own memory.
-    pub(super) fn needs_to_settle(&self) -> bool {
-        self.settled.is_none()
-    }
-
-    /// A workgroup has told all of what each one does to its own memory.
-    pub(super) fn settle(&mut self) {
-        let own = |site: u16| self.sites[usize::from(site)].space == Space::Workgroup;
-        let remarks = self.reads_of_nothing.iter().chain(&self.out_of_range).map(|remark| remark.site);
-        let wrong = remarks.chain(self.races.iter().flat_map(|race| race.sites)).any(own);
-        self.settled = Some(self.complete && !wrong);
-    }
-
-    /// Whether nothing goes wrong in workgroup memory in any whole workgroup.
-    pub(super) fn is_settled(&self) -> bool {
-        self.settled == Some(true)
     }
 
     /// Looks for rivals of an access, piece by piece.

@@ -6,22 +6,28 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::spare::{self, Piece};
+
 /// Cells of a page.
 const PAGE: u64 = 1024;
+/// Clearing so many values costs less than that the system gives out a page for one.
+const DENSE: u64 = 16;
 
 /// The values of neighbouring addresses.
 #[derive(Debug)]
-struct Flat<T> {
+struct Flat<T: Piece> {
     /// The number of the first piece.
     first: u64,
     count: usize,
+    /// Much of it will be touched: memory that was used before is cleared, which costs more where only few pages are.
+    dense: bool,
     /// Made when it is first asked for.
     cells: Vec<T>,
 }
 
 /// A value for each piece of `1 << shift` bytes.
 #[derive(Debug)]
-pub(super) struct Pages<T> {
+pub(super) struct Pages<T: Piece> {
     shift: u32,
     flat: Vec<Flat<T>>,
     places: HashMap<u64, usize>,
@@ -30,27 +36,36 @@ pub(super) struct Pages<T> {
     near: [(u64, usize); 8],
 }
 
-impl<T: Copy + Default> Flat<T> {
+impl<T: Piece> Flat<T> {
     fn cells(&mut self) -> &mut [T] {
         if self.cells.is_empty() {
-            // Zeros that the system gives out page by page.
-            self.cells = vec![T::default(); self.count];
+            let spare = if self.dense { spare::take(self.count) } else { None };
+            // Otherwise zeros that the system gives out page by page.
+            self.cells = spare.unwrap_or_else(|| vec![T::default(); self.count]);
         }
         &mut self.cells
     }
 }
 
-impl<T: Copy + Default> Pages<T> {
+impl<T: Piece> Drop for Flat<T> {
+    fn drop(&mut self) {
+        spare::give(std::mem::take(&mut self.cells));
+    }
+}
+
+impl<T: Piece> Pages<T> {
     pub(super) fn new(shift: u32) -> Pages<T> {
         let (places, near) = (HashMap::new(), [(u64::MAX, 0); 8]);
         Pages { shift, flat: Vec::new(), places, pages: Vec::new(), near }
     }
 
     /// Values of these addresses lie in one piece from here on. Nothing of them may be there yet, or it is not found.
-    pub(super) fn flatten(&mut self, addresses: Range<u64>) {
+    /// `touches`: about how many of them will be asked for.
+    pub(super) fn flatten(&mut self, addresses: Range<u64>, touches: u64) {
         let first = addresses.start >> self.shift;
         let count = (addresses.end.div_ceil(1 << self.shift) - first) as usize;
-        self.flat.push(Flat { first, count, cells: Vec::new() });
+        let dense = count as u64 <= touches.saturating_mul(DENSE);
+        self.flat.push(Flat { first, count, dense, cells: Vec::new() });
     }
 
     /// Where the value of address 0 would lie if the flat piece with this address went on to there.
@@ -119,5 +134,28 @@ impl<T: Copy + Default> Pages<T> {
     pub(super) fn forget(&mut self) {
         self.pages.iter_mut().for_each(|(_, cells)| cells.fill(T::default()));
         self.flat.iter_mut().for_each(|flat| flat.cells.fill(T::default()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a record leaves behind is not seen by the next one, whatever their sizes.
+    #[test]
+    fn memory_that_was_used_is_as_new() {
+        let words = 1 << 16;
+        for (count, touches) in [(words, words), (words / 2, words), (words, 1), (words, words), (7, words)] {
+            let mut pages: Pages<[u64; 4]> = Pages::new(2);
+            pages.flatten(0..4 * count, touches);
+            assert!(pages.is_empty());
+            for address in [0, 4 * (count / 3), 4 * (count - 1)] {
+                assert_eq!(*pages.get_mut(address), [0; 4]);
+                *pages.get_mut(address) = [1, 2, 3, 4];
+            }
+            let [(0, cells)] = pages.sorted()[..] else { panic!("one piece") };
+            assert_eq!(cells.len() as u64, count);
+            assert_eq!(cells.iter().filter(|cell| **cell != [0; 4]).count(), 3);
+        }
     }
 }

@@ -18,6 +18,8 @@ const WAITING_MAX: usize = 1 << 16;
 /// costs about as much as sixteen cells.
 const RUNS_FEW: usize = 32;
 const RUN_SHORT: usize = 16;
+/// Where there are fewer invocations for each run, they are mostly no neighbours.
+const RUN_OF_FEW: usize = 2;
 /// Before so many invocations nobody asks whether runs are plain.
 pub(super) const DUE_FIRST: u64 = 512;
 
@@ -81,6 +83,8 @@ pub(super) struct Runs {
     latest: Vec<Option<usize>>,
     /// Runs are taken apart.
     exact: bool,
+    /// They were of more than a few invocations each.
+    long: bool,
 }
 
 impl Runs {
@@ -125,8 +129,15 @@ impl Recorder {
         due
     }
 
+    /// Whether runs were taken apart that end often, but not at once: four invocations mostly touch neighbours.
+    pub(in super::super) fn has_rows(&self) -> bool {
+        self.runs.long
+    }
+
     /// No more accesses wait; none of the workgroup that runs does.
     pub(in super::super) fn defer_no_more(&mut self) {
+        let runs = self.runs.all.len() * RUN_OF_FEW;
+        self.runs.long = self.is_irregular() && runs <= self.invocations_begun as usize;
         self.take_all_apart();
         self.deferred = false;
     }

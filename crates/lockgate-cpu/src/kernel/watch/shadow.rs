@@ -29,7 +29,7 @@ pub(in super::super) mod mark {
     /// Phases below are told apart.
     pub(in super::super) const PHASE_END: u32 = 1 << (64 - PHASE_SHIFT);
     /// A lane that nobody has.
-    pub(in super::super) const NO_LANE: u32 = (1 << (PHASE_SHIFT - LANE_SHIFT)) - 1;
+    pub(in super::super::super) const NO_LANE: u32 = (1 << (PHASE_SHIFT - LANE_SHIFT)) - 1;
     const SITE: u64 = CHANGED - 1;
 
     pub(in super::super) fn new(phase: u32, lane: u32, site: u16) -> u64 {
@@ -138,8 +138,8 @@ pub(super) struct Shadow {
     cells: Pages<[u64; 2]>,
     /// The other readers.
     readers: Pages<[u64; 2]>,
-    /// Most kernels have no atomic operations.
-    atomics: Pages<[u64; 3]>,
+    /// Most kernels have no atomic operations. The last is nothing: sizes are powers of two.
+    atomics: Pages<[u64; 4]>,
     /// Whether each workgroup has its own memory: what earlier ones did is as if it had not been.
     own: bool,
 }
@@ -158,9 +158,19 @@ impl Shadow {
     }
 
     /// Cells and readers of these addresses lie in one piece each from here on.
-    pub(super) fn flatten(&mut self, addresses: Range<u64>) {
-        self.cells.flatten(addresses.clone());
-        self.readers.flatten(addresses);
+    pub(super) fn flatten(&mut self, addresses: Range<u64>, touches: u64) {
+        self.cells.flatten(addresses.clone(), touches);
+        self.readers.flatten(addresses, touches);
+    }
+
+    /// So do who did atomic operations.
+    pub(super) fn flatten_atomics(&mut self, addresses: Range<u64>, touches: u64) {
+        self.atomics.flatten(addresses, touches);
+    }
+
+    /// Where those of address 0 would be; 0 where that has to call, as before the first operation.
+    pub(super) fn origin_of_atomics(&mut self, address: u64) -> u64 {
+        if self.atomics.is_empty() { 0 } else { self.atomics.origin(address).unwrap_or(0) }
     }
 
     /// Where the cell and the other readers of address 0 would be, for machine code that touches this address; 0 where
@@ -177,14 +187,15 @@ impl Shadow {
     }
 
     fn crowd_at(&self, address: u64, ground: u32) -> Crowd {
-        let [one, two, other] = self.atomics.get(address).copied().unwrap_or_default();
+        let [one, two, other, _] = self.atomics.get(address).copied().unwrap_or_default();
         Crowd { one: self.known(one, ground), two, other }
     }
 
     /// Whether this dispatch, or the workgroup, has written here.
     pub(super) fn is_written(&self, address: u64, ground: u32) -> bool {
-        self.cells.get(address).is_some_and(|[write, _]| self.known(*write, ground) != 0)
-            || !self.atomics.is_empty() && self.crowd_at(address, ground).one != 0
+        self.cells.get(address).is_some_and(|[write, reader]| {
+            self.known(*write, ground) != 0 || self.known(*reader, ground) & mark::ATOMIC != 0
+        })
     }
 
     /// The last write and the readers.
@@ -218,7 +229,7 @@ impl Shadow {
     pub(super) fn atomic(&mut self, address: u64, me: &Toucher, loads_only: bool) -> Option<u64> {
         let mut crowd = self.crowd_at(address, me.ground);
         crowd.add(me);
-        *self.atomics.get_mut(address) = [crowd.one, crowd.two, crowd.other];
+        *self.atomics.get_mut(address) = [crowd.one, crowd.two, crowd.other, 0];
         let (write, readers) = self.look(address, me.ground);
         let reader = match readers.one {
             0 => mark::new(me.phase(), mark::NO_LANE, 0),
