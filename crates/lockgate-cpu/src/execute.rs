@@ -4,7 +4,9 @@ use crate::copy;
 use crate::graph::ReadyWork;
 use crate::kernel::port::Port;
 use crate::kernel::watch::Recorder;
-use crate::kernel::{Binding, BufferBinding, Elements, Kernel, Launch, Outcome, SamplerBinding, Workspace};
+use crate::kernel::{
+    Binding, BufferBinding, Elements, Kernel, Launch, Outcome, SamplerBinding, Slot, SlotKind, Workspace,
+};
 use crate::memory::Span;
 use crate::observe::{self, Log};
 use crate::resource::{Buffer, Texture, native};
@@ -336,11 +338,11 @@ fn gather(
     into: &mut Vec<Binding>,
 ) -> Result<()> {
     let slots = kernel.slots();
-    let mut rest = list.iter().map(|binding| resolve(binding, of));
+    let mut rest = list.iter();
     let missing = || Error::new(ErrorKind::Invalid, "a binding is missing");
     if slots.iter().all(|slot| slot.elements.is_none()) {
-        for _ in slots {
-            into.push(rest.next().ok_or_else(missing)??);
+        for slot in slots {
+            into.push(resolve(rest.next().ok_or_else(missing)?, slot, of)?);
         }
         return Ok(());
     }
@@ -352,9 +354,12 @@ fn gather(
     let open = slots.iter().filter(|slot| slot.elements == Some(Elements::Given)).count().max(1);
     let given = list.len().saturating_sub(slots.iter().map(|slot| count(slot.elements)).sum()) / open;
     for slot in slots {
-        let mut next = |count: usize| Ok(Binding::Array(rest.by_ref().take(count).collect::<Result<_>>()?));
+        let resolved = |binding| resolve(binding, slot, of);
+        let mut next = |count: usize| {
+            Ok(Binding::Array(rest.by_ref().take(count).map(resolved).collect::<Result<_>>()?))
+        };
         into.push(match slot.elements {
-            None => rest.next().ok_or_else(missing)??,
+            None => resolved(rest.next().ok_or_else(missing)?)?,
             Some(Elements::Known(count)) => next(count as usize)?,
             Some(Elements::Given) => next(given)?,
         });
@@ -362,7 +367,7 @@ fn gather(
     Ok(())
 }
 
-fn resolve(binding: &backend::Binding, of: &SubmittedBuffer) -> Result<Binding> {
+fn resolve(binding: &backend::Binding, slot: &Slot, of: &SubmittedBuffer) -> Result<Binding> {
     Ok(match binding {
         backend::Binding::Buffer(span) => {
             let buffer: &Buffer = native(&of.resources[span.resource as usize])?;
@@ -371,7 +376,10 @@ fn resolve(binding: &backend::Binding, of: &SubmittedBuffer) -> Result<Binding> 
         }
         backend::Binding::Texture { resource, view } => {
             let texture: &Texture = native(&of.resources[*resource as usize])?;
-            Binding::Texture(texture.binding(view))
+            match slot.kind {
+                SlotKind::Texture { dimension, .. } => Binding::Texture(texture.binding(view, dimension)),
+                _ => Binding::Nothing,
+            }
         }
         backend::Binding::Sampler(at) => {
             Binding::Sampler(*native::<SamplerBinding>(&of.samplers[*at as usize])?)

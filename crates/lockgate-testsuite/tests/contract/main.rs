@@ -8,6 +8,7 @@ mod arrays;
 #[path = "../../../lockgate-cpu/tests/kernel/case.rs"]
 mod case;
 mod commands;
+mod cube_arrays;
 mod cubes;
 mod differential;
 mod faults;
