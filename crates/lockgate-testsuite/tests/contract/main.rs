@@ -12,6 +12,7 @@ mod cube_arrays;
 mod cubes;
 mod differential;
 mod faults;
+mod generated;
 mod groups;
 mod harness;
 mod kernels;
