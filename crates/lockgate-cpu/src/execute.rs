@@ -4,7 +4,9 @@ use crate::copy;
 use crate::graph::ReadyWork;
 use crate::kernel::port::Port;
 use crate::kernel::watch::Recorder;
-use crate::kernel::{Binding, BufferBinding, Elements, Kernel, Launch, Outcome, SamplerBinding, Workspace};
+use crate::kernel::{
+    Binding, BufferBinding, Elements, Kernel, Launch, Outcome, SamplerBinding, Slot, SlotKind, Workspace,
+};
 use crate::memory::Span;
 use crate::observe::{self, Log};
 use crate::resource::{Buffer, Texture, native};
@@ -48,6 +50,8 @@ pub(crate) struct Dispatch {
 #[derive(Default)]
 pub(crate) struct Bench {
     bindings: Vec<Binding>,
+    /// A grid with a workgroup's size, and its workgroups: the next dispatch often has the same.
+    grid: Option<((Grid, [u32; 3]), Workgroups)>,
     pub(crate) workspace: Workspace,
 }
 
@@ -253,23 +257,35 @@ impl Dispatch {
     }
 }
 
-/// About what a command costs, in statements of invocations, if it surely ends soon.
-pub(crate) fn weigh(of: &SubmittedBuffer, command: u32) -> Option<u64> {
-    match of.contents.commands().get(command as usize)? {
+/// Says about what a command costs, in statements of invocations, if it surely ends soon. It knows the last again.
+pub(crate) fn weigher() -> impl FnMut(&SubmittedBuffer, u32) -> Option<u64> {
+    let mut last = None;
+    move |of, command| match of.contents.commands().get(command as usize)? {
         Command::Dispatch { pipeline, grid, binding_count, .. } => {
-            let pipeline: &Pipeline = native(of.pipelines.get(*pipeline as usize)?).ok()?;
-            let (groups, threads) = workgroups(*grid, pipeline.kernel.workgroup_size()).ok()?;
-            let groups =
-                groups.iter().try_fold(1u64, |product, count| product.checked_mul((*count).into()))?;
-            let work = groups.checked_mul(pipeline.kernel.weight(threads.is_some())?)?;
-            work.checked_add(WORK_COST + BINDING_COST * u64::from(*binding_count))
+            let this = (std::ptr::from_ref(of), *pipeline, *binding_count, *grid);
+            match last {
+                Some((known, cost)) if known == this => cost,
+                _ => {
+                    let cost = weigh(of, *pipeline, *binding_count, *grid);
+                    last = Some((this, cost));
+                    cost
+                }
+            }
         }
         Command::CopyBuffer { to, .. } | Command::FillBuffer { to, .. } => Some(WORK_COST + to.size / 4),
         _ => None,
     }
 }
 
-/// Runs a work of a [`weigh`]ed cost on the calling thread. Nobody watches it.
+fn weigh(of: &SubmittedBuffer, pipeline: u32, bindings: u32, grid: Grid) -> Option<u64> {
+    let pipeline: &Pipeline = native(of.pipelines.get(pipeline as usize)?).ok()?;
+    let (groups, threads) = workgroups(grid, pipeline.kernel.workgroup_size()).ok()?;
+    let groups = groups.iter().try_fold(1u64, |product, count| product.checked_mul((*count).into()))?;
+    let work = groups.checked_mul(pipeline.kernel.weight(threads.is_some())?)?;
+    work.checked_add(WORK_COST + BINDING_COST * u64::from(bindings))
+}
+
+/// Runs a work that [`weigher`] knows the cost of, on the calling thread. Nobody watches it.
 pub(crate) fn run_small(of: &SubmittedBuffer, command: u32, bench: &mut Bench) -> Result<()> {
     let command = &of.contents.commands()[command as usize];
     let Command::Dispatch { pipeline, bindings, binding_count, grid, immediates } = *command else {
@@ -277,8 +293,16 @@ pub(crate) fn run_small(of: &SubmittedBuffer, command: u32, bench: &mut Bench) -
     };
     let pipeline: &Pipeline = native(&of.pipelines[pipeline as usize])?;
     let kernel = &*pipeline.kernel;
-    let Ok((grid, threads)) = workgroups(grid, kernel.workgroup_size()) else {
-        return Err(Error::new(ErrorKind::Invalid, "the size of a small dispatch is not known"));
+    let this = (grid, kernel.workgroup_size());
+    let (grid, threads) = match bench.grid {
+        Some((known, workgroups)) if known == this => workgroups,
+        _ => {
+            let Ok(found) = workgroups(grid, this.1) else {
+                return Err(Error::new(ErrorKind::Invalid, "the size of a small dispatch is not known"));
+            };
+            bench.grid = Some((this, found));
+            found
+        }
     };
     let list = &of.contents.bindings()[bindings as usize..][..binding_count as usize];
     bench.bindings.clear();
@@ -312,8 +336,11 @@ fn failure(outcome: Outcome, label: &str) -> Option<Error> {
     }
 }
 
-/// The workgroups of a grid, and its invocations where it cuts some; what to read where that is not known yet.
-fn workgroups(grid: Grid, size: [u32; 3]) -> std::result::Result<([u32; 3], Option<[u32; 3]>), BufferSpan> {
+/// The workgroups of a grid, and its invocations where it cuts some.
+type Workgroups = ([u32; 3], Option<[u32; 3]>);
+
+/// The workgroups of a grid; what to read where they are not known yet.
+fn workgroups(grid: Grid, size: [u32; 3]) -> std::result::Result<Workgroups, BufferSpan> {
     match grid {
         Grid::Threads(threads) => {
             // Most sides are one, and a division is slow.
@@ -336,11 +363,15 @@ fn gather(
     into: &mut Vec<Binding>,
 ) -> Result<()> {
     let slots = kernel.slots();
-    let mut rest = list.iter().map(|binding| resolve(binding, of));
+    let mut rest = list.iter();
     let missing = || Error::new(ErrorKind::Invalid, "a binding is missing");
     if slots.iter().all(|slot| slot.elements.is_none()) {
-        for _ in slots {
-            into.push(rest.next().ok_or_else(missing)??);
+        for slot in slots {
+            into.push(match rest.next().ok_or_else(missing)? {
+                // By far most are.
+                backend::Binding::Buffer(span) => Binding::Buffer(range(span, of)?),
+                binding => resolve(binding, slot, of)?,
+            });
         }
         return Ok(());
     }
@@ -352,9 +383,12 @@ fn gather(
     let open = slots.iter().filter(|slot| slot.elements == Some(Elements::Given)).count().max(1);
     let given = list.len().saturating_sub(slots.iter().map(|slot| count(slot.elements)).sum()) / open;
     for slot in slots {
-        let mut next = |count: usize| Ok(Binding::Array(rest.by_ref().take(count).collect::<Result<_>>()?));
+        let resolved = |binding| resolve(binding, slot, of);
+        let mut next = |count: usize| {
+            Ok(Binding::Array(rest.by_ref().take(count).map(resolved).collect::<Result<_>>()?))
+        };
         into.push(match slot.elements {
-            None => rest.next().ok_or_else(missing)??,
+            None => resolved(rest.next().ok_or_else(missing)?)?,
             Some(Elements::Known(count)) => next(count as usize)?,
             Some(Elements::Given) => next(given)?,
         });
@@ -362,16 +396,21 @@ fn gather(
     Ok(())
 }
 
-fn resolve(binding: &backend::Binding, of: &SubmittedBuffer) -> Result<Binding> {
+fn range(span: &BufferSpan, of: &SubmittedBuffer) -> Result<BufferBinding> {
+    let buffer: &Buffer = native(&of.resources[span.resource as usize])?;
+    let bytes = buffer.span(span.offset, span.size);
+    Ok(BufferBinding { ptr: bytes.start, len: bytes.size as u64 })
+}
+
+fn resolve(binding: &backend::Binding, slot: &Slot, of: &SubmittedBuffer) -> Result<Binding> {
     Ok(match binding {
-        backend::Binding::Buffer(span) => {
-            let buffer: &Buffer = native(&of.resources[span.resource as usize])?;
-            let bytes = buffer.span(span.offset, span.size);
-            Binding::Buffer(BufferBinding { ptr: bytes.start, len: bytes.size as u64 })
-        }
+        backend::Binding::Buffer(span) => Binding::Buffer(range(span, of)?),
         backend::Binding::Texture { resource, view } => {
             let texture: &Texture = native(&of.resources[*resource as usize])?;
-            Binding::Texture(texture.binding(view))
+            match slot.kind {
+                SlotKind::Texture { dimension, .. } => Binding::Texture(texture.binding(view, dimension)),
+                _ => Binding::Nothing,
+            }
         }
         backend::Binding::Sampler(at) => {
             Binding::Sampler(*native::<SamplerBinding>(&of.samplers[*at as usize])?)

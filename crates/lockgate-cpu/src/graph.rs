@@ -93,6 +93,9 @@ impl InFlight {
     }
 
     pub(crate) fn add_graph(&mut self, graph: &Graph) {
+        self.nodes.reserve(graph.vertices.len());
+        // Works of one commit stand together, so that it is looked up once.
+        let (mut commit, mut busy) = (CommitId(0), 0);
         for vertex in &graph.vertices {
             if self.nodes.is_empty() {
                 self.first = vertex.id.0;
@@ -108,18 +111,26 @@ impl InFlight {
                     poisoned |= node.poisoned;
                 }
             }
-            if let VertexKind::Work { command, .. } = vertex.kind
-                && let Some(commit) = self.commits.get_mut(&command.commit)
-            {
-                commit.busy += 1;
-            }
             let (kind, number, successors) = (vertex.kind, self.works, SmallVec::new());
-            self.works += u64::from(matches!(kind, VertexKind::Work { .. }));
             self.nodes.push_back(Node { kind, number, waits_for, successors, poisoned, done: false });
-            if waits_for == 0 {
+            let mut runs = false;
+            if let VertexKind::Work { command, .. } = kind {
+                if command.commit != commit {
+                    self.works_are_added(commit, std::mem::take(&mut busy));
+                    commit = command.commit;
+                }
+                busy += 1;
+                self.works += 1;
+                runs = waits_for == 0 && !poisoned && self.open.is_empty();
+            }
+            if runs {
+                // What `settle` would do with it next.
+                self.ready.push_back(vertex.id);
+            } else if waits_for == 0 {
                 self.open.push(vertex.id);
             }
         }
+        self.works_are_added(commit, busy);
         // In recording order, which is what a device does that is free to choose.
         self.open.reverse();
         self.settle();
@@ -158,7 +169,7 @@ impl InFlight {
         batch: &mut Batch,
         count: usize,
         mut budget: u64,
-        weigh: impl Fn(&SubmittedBuffer, u32) -> Option<u64>,
+        mut weigh: impl FnMut(&SubmittedBuffer, u32) -> Option<u64>,
     ) {
         let Some(first) = self.ready.front().and_then(|first| self.command(*first)) else { return };
         let Some(buffers) = self.commits.get(&first.commit).map(|commit| commit.buffers.clone()) else {
@@ -213,11 +224,18 @@ impl InFlight {
         }
         self.works_are_over(commit, over.works.len() as u64);
         for (vertex, failed) in over.works.drain(..) {
-            self.node_mut(vertex).into_iter().for_each(|node| node.poisoned |= failed);
-            self.complete(vertex);
+            self.complete(vertex, failed);
         }
         self.open.reverse();
         self.settle();
+    }
+
+    fn works_are_added(&mut self, commit: CommitId, count: u64) {
+        if count > 0
+            && let Some(state) = self.commits.get_mut(&commit)
+        {
+            state.busy += count;
+        }
     }
 
     fn works_are_over(&mut self, commit: CommitId, count: u64) {
@@ -259,7 +277,7 @@ impl InFlight {
                 }
                 _ => {}
             }
-            self.complete(id);
+            self.complete(id, false);
         }
         while self.nodes.front().is_some_and(|node| node.done) {
             self.nodes.pop_front();
@@ -278,17 +296,19 @@ impl InFlight {
         self.works_are_over(command.commit, 1);
     }
 
-    /// A vertex is done; those that waited for it alone are open.
-    fn complete(&mut self, id: VertexId) {
+    /// A vertex is done, or has failed; those that waited for it alone are open.
+    fn complete(&mut self, id: VertexId, failed: bool) {
         let Some(node) = self.node_mut(id) else { return };
         node.done = true;
+        node.poisoned |= failed;
         let poisoned = node.poisoned;
-        for next in std::mem::take(&mut node.successors) {
-            let Some(node) = self.node_mut(next) else { continue };
+        let successors = std::mem::take(&mut node.successors);
+        for next in &successors {
+            let Some(node) = self.node_mut(*next) else { continue };
             node.poisoned |= poisoned;
             node.waits_for -= 1;
             if node.waits_for == 0 {
-                self.open.push(next);
+                self.open.push(*next);
             }
         }
     }

@@ -164,8 +164,8 @@ impl Texture {
         self.level(span.level, span.slice).part(offset as usize, size as usize)
     }
 
-    /// What a kernel sees through a view.
-    pub(crate) fn binding(&self, view: &TextureViewSpan) -> TextureBinding {
+    /// What a kernel sees through a view, in the shape that it declares.
+    pub(crate) fn binding(&self, view: &TextureViewSpan, dimension: TextureDimension) -> TextureBinding {
         let is_3d = self.descriptor.texture_type == TextureType::D3;
         let levels = (view.levels.0..view.levels.1).filter_map(|level| {
             let place = self.levels.get(level as usize)?;
@@ -180,13 +180,6 @@ impl Texture {
                 slice_pitch: if is_3d { place.plane } else { self.slice_size },
             })
         });
-        let dimension = match self.descriptor.texture_type {
-            TextureType::D1 => TextureDimension::D1,
-            TextureType::D2 => TextureDimension::D2,
-            TextureType::D2Array => TextureDimension::D2Array,
-            TextureType::Cube => TextureDimension::Cube,
-            TextureType::D3 => TextureDimension::D3,
-        };
         TextureBinding { format: texel_format(view.format), dimension, levels: levels.collect() }
     }
 }

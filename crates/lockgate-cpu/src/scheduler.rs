@@ -127,7 +127,7 @@ impl Scheduler {
         state.in_flight.add_graph(submission.graph);
         let mut hand = Hand::new(0);
         if state.in_flight.ready.len() == 1 && self.takes_batches() {
-            state.in_flight.take_batch(&mut hand.batch, 1, LONE_COST, execute::weigh);
+            state.in_flight.take_batch(&mut hand.batch, 1, LONE_COST, execute::weigher());
         }
         let ready = state.in_flight.ready.len();
         self.settle(state);
@@ -259,7 +259,7 @@ impl Scheduler {
         if self.takes_batches() {
             // Not more than its share: others are there to help.
             let count = (state.in_flight.ready.len() as u64).div_ceil(self.threads) as usize;
-            state.in_flight.take_batch(batch, count, BATCH_COST, execute::weigh);
+            state.in_flight.take_batch(batch, count, BATCH_COST, execute::weigher());
             if batch.of.is_some() {
                 return Some(Next::Batch);
             }

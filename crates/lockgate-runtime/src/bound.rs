@@ -8,7 +8,7 @@ use crate::argument_table::{ARRAY_ELEMENTS_MAX, Argument, ArgumentTable};
 use crate::backend::{Binding, BufferSpan, DeviceInfo};
 use crate::contents::CommandBufferContents;
 use crate::library::{BindingArray, BindingKind, ComputePipeline, ReflectedBinding};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, Texture, TextureType};
 use lockgate_sync::{Access, AccessKind, Texels};
 use std::sync::Arc;
 
@@ -272,7 +272,8 @@ impl Target<'_> {
                     self.accesses.push(Access::bytes(buffer.key().id, range.start, range.end, kind));
                 }
             }
-            (Argument::Texture(texture), BindingKind::Texture) => {
+            (Argument::Texture(texture), BindingKind::Texture { texture_type }) => {
+                check_texture(name, texture, texture_type)?;
                 let resource = self.contents.texture(texture);
                 self.contents.bindings.push(Binding::Texture { resource, view: texture.view });
                 if texture.inner.tracked || self.checking {
@@ -301,4 +302,16 @@ impl Target<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a kernel can see a texture as it declares it.
+fn check_texture(name: &str, texture: &Texture, declared: TextureType) -> Result<()> {
+    let (own, slices) = (texture.descriptor().texture_type, texture.view.slices.1 - texture.view.slices.0);
+    if own.can_be_seen_as(declared, slices) {
+        return Ok(());
+    }
+    let (declared, own, label) = (declared.name(), own.name(), texture.label());
+    let message =
+        format!("`{name}` is a {declared} texture, and {slices} slices of {own} texture `{label}` are bound");
+    Err(Error::invalid(message))
 }

@@ -4,7 +4,7 @@ use crate::backend::{ComputePipelineSource, Native};
 use crate::device::Device;
 use crate::error::SourceSpan;
 use crate::uniform::lone_barrier;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, TextureType};
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -51,7 +51,10 @@ pub enum BindingKind {
         min_size: u64,
     },
     /// A texture.
-    Texture,
+    Texture {
+        /// What the kernel sees it as.
+        texture_type: TextureType,
+    },
     /// A sampler.
     Sampler,
 }
@@ -346,7 +349,9 @@ fn reflect(shader: &ShaderModule, entry: usize) -> Reflection {
         let Some(binding) = &variable.binding else { continue };
         let kind = match module.types[ty].inner {
             naga::TypeInner::Sampler { .. } => BindingKind::Sampler,
-            naga::TypeInner::Image { .. } => BindingKind::Texture,
+            naga::TypeInner::Image { dim, arrayed, .. } => {
+                BindingKind::Texture { texture_type: texture_type(dim, arrayed) }
+            }
             _ => BindingKind::Buffer { min_size: size() },
         };
         reflection.bindings.push(ReflectedBinding {
@@ -363,6 +368,18 @@ fn reflect(shader: &ShaderModule, entry: usize) -> Reflection {
     }
     reflection.bindings.sort_by_key(|binding| (binding.group, binding.binding));
     reflection
+}
+
+fn texture_type(dim: naga::ImageDimension, arrayed: bool) -> TextureType {
+    use naga::ImageDimension as D;
+    match (dim, arrayed) {
+        (D::D1, _) => TextureType::D1,
+        (D::D2, false) => TextureType::D2,
+        (D::D2, true) => TextureType::D2Array,
+        (D::D3, _) => TextureType::D3,
+        (D::Cube, false) => TextureType::Cube,
+        (D::Cube, true) => TextureType::CubeArray,
+    }
 }
 
 fn array_size(module: &naga::Module, size: naga::ArraySize) -> BindingArray {

@@ -25,10 +25,70 @@ pub enum TextureType {
     D2,
     /// Several pictures of one size.
     D2Array,
-    /// Six sides of a cube.
+    /// Six sides of a cube: +x, -x, +y, -y, +z, -z.
     Cube,
+    /// Several cubes of one size, the sides of each behind those of the one before.
+    #[doc(alias = "MTLTextureTypeCubeArray")]
+    CubeArray,
     /// Three dimensions.
     D3,
+}
+
+impl TextureType {
+    /// What messages and program files call it.
+    ///
+    /// ```
+    /// assert_eq!(lockgate_runtime::TextureType::CubeArray.name(), "cube-array");
+    /// ```
+    pub fn name(self) -> &'static str {
+        match self {
+            TextureType::D1 => "1d",
+            TextureType::D2 => "2d",
+            TextureType::D2Array => "2d-array",
+            TextureType::Cube => "cube",
+            TextureType::CubeArray => "cube-array",
+            TextureType::D3 => "3d",
+        }
+    }
+
+    /// Whether its slices are sides of cubes.
+    ///
+    /// ```
+    /// use lockgate_runtime::TextureType;
+    /// assert!(TextureType::Cube.is_cube() && !TextureType::D3.is_cube());
+    /// ```
+    pub fn is_cube(self) -> bool {
+        matches!(self, TextureType::Cube | TextureType::CubeArray)
+    }
+
+    /// Whether it may be longer than one.
+    ///
+    /// ```
+    /// use lockgate_runtime::TextureType;
+    /// assert!(TextureType::CubeArray.is_array() && !TextureType::Cube.is_array());
+    /// ```
+    pub fn is_array(self) -> bool {
+        matches!(self, TextureType::D2Array | TextureType::CubeArray)
+    }
+
+    /// Whether a kernel that declares `declared` can be given so many slices of a texture of this type. It sees pictures
+    /// behind one another as it declares them, one, several or as sides of cubes; only what was made of cubes has sides.
+    ///
+    /// ```
+    /// use lockgate_runtime::TextureType::{Cube, CubeArray, D2, D2Array};
+    /// assert!(CubeArray.can_be_seen_as(Cube, 6) && CubeArray.can_be_seen_as(D2, 1) && Cube.can_be_seen_as(D2Array, 4));
+    /// assert!(!CubeArray.can_be_seen_as(CubeArray, 9) && !D2Array.can_be_seen_as(Cube, 6));
+    /// ```
+    pub fn can_be_seen_as(self, declared: TextureType, slices: u32) -> bool {
+        let is_flat = !matches!(self, TextureType::D1 | TextureType::D3);
+        match declared {
+            TextureType::D1 | TextureType::D3 => self == declared,
+            TextureType::D2 => is_flat && slices == 1,
+            TextureType::D2Array => is_flat,
+            TextureType::Cube => self.is_cube() && slices == 6,
+            TextureType::CubeArray => self.is_cube() && slices > 0 && slices.is_multiple_of(6),
+        }
+    }
 }
 
 /// How a texture is made.
@@ -52,7 +112,7 @@ pub struct TextureDescriptor {
     pub height: u32,
     /// Texels in z, at least 1; more than 1 for 3D only. Default: 1.
     pub depth: u32,
-    /// Pictures of an array, at least 1. Default: 1. A cube has six slices whatever it says.
+    /// Pictures of an array, or its cubes, at least 1. Default: 1. Each cube has six slices.
     pub array_length: u32,
     /// Mip levels, at least 1. Default: 1.
     pub mip_level_count: u32,
@@ -98,6 +158,7 @@ impl TextureDescriptor {
         match self.texture_type {
             TextureType::D2Array => self.array_length,
             TextureType::Cube => 6,
+            TextureType::CubeArray => self.array_length.saturating_mul(6),
             _ => 1,
         }
     }
@@ -113,6 +174,13 @@ impl TextureDescriptor {
         if sides.iter().any(|side| *side == 0 || *side > limit) {
             return fail(format!("a side of {sides:?} is not in 1..={limit} (max_texture_size)"));
         }
+        if self.slice_count() > limit {
+            let slices = self.slice_count();
+            return fail(format!(
+                "{slices} slices of {} cubes exceed {limit} (max_texture_size)",
+                self.array_length
+            ));
+        }
         if self.mip_level_count == 0 || self.mip_level_count > self.full_mip_level_count() {
             let (has, most) = (self.mip_level_count, self.full_mip_level_count());
             return fail(format!("{has} mip levels are not in 1..={most}"));
@@ -123,10 +191,10 @@ impl TextureDescriptor {
         if self.height > 1 && self.texture_type == TextureType::D1 {
             return fail("a 1D texture has no height".into());
         }
-        if self.array_length > 1 && self.texture_type != TextureType::D2Array {
+        if self.array_length > 1 && !self.texture_type.is_array() {
             return fail("only an array has several pictures".into());
         }
-        if self.texture_type == TextureType::Cube && self.width != self.height {
+        if self.texture_type.is_cube() && self.width != self.height {
             return fail("the sides of a cube are squares".into());
         }
         Ok(())

@@ -88,6 +88,49 @@ fn arrays_of_bindings() {
     assert!(told.contains("nothing is bound to `outputs`"), "{told}");
 }
 
+const CUBES: &str = "@group(0) @binding(0) var cubes: texture_cube_array<f32>;
+    @group(0) @binding(1) var face: texture_2d<f32>;
+    @group(0) @binding(2) var how: sampler;
+    @group(0) @binding(3) var<storage, read_write> found: array<u32>;
+    @compute @workgroup_size(1) fn look() {
+        found[0] = u32(textureSampleLevel(cubes, how, vec3(0.0, 0.0, -1.0), 1u, 0.0).x * 255.0 + 0.5);
+        found[1] = u32(textureLoad(face, vec2(0), 0).x * 255.0 + 0.5);
+        found[2] = textureNumLayers(cubes);
+    }";
+
+fn cubes(sky: &str, face: &str) -> Result<ProgramFile, String> {
+    let text = format!(
+        "texture sky width=2 height=2 {sky}; texture again like=sky; sampler how
+         buffer five size=16 fill=0x05050505; buffer nine size=16 fill=0x09090909; buffer found size=\"again.slices\"
+         kernels \"cubes.wgsl\"
+         queue main {{ command-buffer {{ compute-pass p {{
+             copy five to=sky to-slice=11; copy nine to=sky to-slice=4
+             copy sky to=again from-slice=11 to-slice=11; copy sky to=again from-slice=4 to-slice=4
+             dispatch look threadgroups=1 {{ bind cubes again; bind face again {face} }} }} }} }}
+         expect {{ no-hazards; buffer found {{ equals 5 9 2 }} }}"
+    );
+    ProgramFile::parse("test.kdl", &text, &Kernels(CUBES)).map_err(|error| error.to_string())
+}
+
+#[test]
+fn arrays_of_cubes() {
+    let file = cubes("type=cube-array slices=12", "slice=4").unwrap();
+    for order in [Order::Free, Order::Reverse, Order::Adversary(3)] {
+        let report = file.run(&device(order.clone()), &|_| {}).unwrap_or_else(|error| panic!("{error}"));
+        let failed: Vec<_> = report.verdicts.iter().filter(|verdict| !verdict.holds).collect();
+        assert!(failed.is_empty(), "{order:?}: {failed:?}");
+    }
+    let told = cubes("type=cube-array slices=12", "").unwrap_err();
+    assert!(told.contains("`face` of the kernel is a 2d texture"), "{told}");
+    let told = cubes("type=\"2d-array\" slices=12", "slice=4").unwrap_err();
+    assert!(told.contains("`cubes` of the kernel is a cube-array texture"), "{told}");
+    let told = cubes("type=cube-array slices=13", "slice=4").unwrap_err();
+    assert!(told.contains("cubes have six slices each"), "{told}");
+    let told = cubes("type=cube slices=12", "slice=4").unwrap_err();
+    assert!(told.contains("only a 2d-array or a cube-array has several pictures"), "{told}");
+    assert!(cubes("type=cube-array", "slice=4").unwrap_err().contains("slice"), "there is one cube");
+}
+
 #[test]
 fn heaps_fences_and_events() {
     check(

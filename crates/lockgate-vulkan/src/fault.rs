@@ -28,6 +28,8 @@ pub enum Fault {
         /// Views that are made.
         views: u32,
     },
+    /// The driver lacks the feature imageCubeArray.
+    NoCubeArrays,
 }
 
 /// The fault of a device, and how far it is from it.

@@ -46,10 +46,11 @@ pub(crate) struct Gpu {
 
 impl Gpu {
     pub(crate) fn open(adapter: &Adapter, fault: Option<Fault>) -> Result<Arc<Gpu>> {
+        let mut extras = adapter.extras;
+        extras.cube_array &= fault != Some(Fault::NoCubeArrays);
         let turn = turn();
-        let raw = create(adapter)?;
+        let raw = create(adapter, &extras)?;
         drop(turn);
-        let extras = adapter.extras;
         let instance = &adapter.instance;
         let push_descriptor =
             extras.push_descriptor.then(|| khr::push_descriptor::Device::new(&instance.raw, &raw));
@@ -183,8 +184,7 @@ fn extensions(extras: &Extras) -> Vec<*const std::ffi::c_char> {
     names.iter().filter(|(has, _)| *has).map(|(_, name)| name.as_ptr()).collect()
 }
 
-fn create(adapter: &Adapter) -> Result<ash::Device> {
-    let extras = &adapter.extras;
+fn create(adapter: &Adapter, extras: &Extras) -> Result<ash::Device> {
     let priorities = [1.0f32; QUEUES_MAX as usize];
     let family = |family: &crate::adapter::Family| {
         let count = family.queues.min(QUEUES_MAX) as usize;

@@ -67,7 +67,7 @@ fn usage(gpu: &Gpu, texture: &TextureDescriptor) -> (vk::ImageUsageFlags, vk::Im
             flags |= Flag::EXTENDED_USAGE;
         }
     }
-    if texture.texture_type == TextureType::Cube {
+    if texture.texture_type.is_cube() {
         flags |= Flag::CUBE_COMPATIBLE;
     }
     (usage, flags)
@@ -125,6 +125,13 @@ pub(crate) fn size_and_align(gpu: &Gpu, texture: &TextureDescriptor) -> SizeAndA
 
 /// Whether the driver can make it.
 pub(crate) fn supported(gpu: &Gpu, texture: &TextureDescriptor) -> Result<()> {
+    let refused = |why: String| {
+        let (label, name) = (&texture.label, texture.format.name());
+        Error::new(ErrorKind::Unsupported, format!("texture `{label}` of {name}: {why}"))
+    };
+    if texture.texture_type == TextureType::CubeArray && !gpu.extras.cube_array {
+        return Err(refused("its driver lacks the feature imageCubeArray".into()));
+    }
     let info = image_info(gpu, texture);
     // SAFETY: the instance is alive and the device is one of it.
     let limits = unsafe {
@@ -136,10 +143,6 @@ pub(crate) fn supported(gpu: &Gpu, texture: &TextureDescriptor) -> Result<()> {
             info.usage,
             info.flags,
         )
-    };
-    let refused = |why: String| {
-        let (label, name) = (&texture.label, texture.format.name());
-        Error::new(ErrorKind::Unsupported, format!("texture `{label}` of {name}: {why}"))
     };
     let limits = limits.map_err(|result| refused(failed(result)))?;
     let (has, most) = (info.extent, limits.max_extent);

@@ -49,6 +49,9 @@ pub(crate) enum Accuracy<'a> {
     /// Equal parts of the last buffer are values of expressions, one for each pair in the first, of a type; each operation
     /// has the accuracy that WGSL gives it.
     Expressions { ty: &'a str, expressions: &'a [&'a str] },
+    /// The last buffer has values of these functions in turn, of what stands in the buffer before, with the accuracy of a type; zeros
+    /// have any sign there and in this buffer.
+    Calls { ty: &'a str, functions: &'a [&'a str], zeros: usize },
 }
 
 /// A launch that can be repeated on each engine.

@@ -4,6 +4,11 @@
 //! variables, so that nothing is computed (and refused) before the kernel runs. No bits of a float are looked at: a NaN
 //! has many.
 
+#[path = "portable.rs"]
+mod portable;
+
+#[allow(unused_imports, reason = "for those who compare devices")]
+pub(crate) use portable::{Beside, CALLS, Portable};
 use std::fmt::Write;
 
 /// Invocations of a workgroup.
@@ -29,17 +34,17 @@ impl Choices<'_> {
 /// The kernel that some bytes stand for. Bindings of group 0: `data` (u32), `vectors` (vec4<f32>), `words` (vec4<u32>),
 /// `numbers` (i32), `bins` (atomic u32).
 pub(crate) fn kernel(bytes: &[u8]) -> String {
-    generate(bytes, false)
+    generate(bytes, false, Beside::Nothing).source
 }
 
 /// The same with what devices may do in one way only: every index is in range where `data` and `pixels` have 64 elements and
-/// the others those that are written, numbers have 32 bits, and floats are as exact as they come.
+/// the others those that are written, numbers have 32 bits, and floats are as exact as they come; and what there is beside.
 #[allow(dead_code, reason = "for those who compare devices")]
-pub(crate) fn portable_kernel(bytes: &[u8]) -> String {
-    generate(bytes, true)
+pub(crate) fn portable_kernel(bytes: &[u8], beside: Beside) -> Portable {
+    generate(bytes, true, beside)
 }
 
-fn generate(bytes: &[u8], portable: bool) -> String {
+fn generate(bytes: &[u8], portable: bool, beside: Beside) -> Portable {
     let mut generator = Generator {
         choices: Choices { bytes },
         text: String::new(),
@@ -48,9 +53,13 @@ fn generate(bytes: &[u8], portable: bool) -> String {
         whole: false,
         extra: 0,
         portable,
+        beside,
+        calls: Vec::new(),
     };
     generator.kernel();
-    if generator.extra == HALVES { format!("enable f16;{}", generator.text) } else { generator.text }
+    let Generator { text, extra, calls, .. } = generator;
+    let source = if extra == HALVES { format!("enable f16;{text}") } else { text };
+    Portable { source, calls }
 }
 
 const HEAD: &str = "
@@ -88,6 +97,9 @@ struct Generator<'a> {
     whole: bool,
     extra: u32,
     portable: bool,
+    beside: Beside,
+    /// What functions are called with results that are stored.
+    calls: Vec<&'static str>,
 }
 
 impl Generator<'_> {
@@ -113,7 +125,7 @@ impl Generator<'_> {
     }
 
     fn kernel(&mut self) {
-        self.text.push_str(HEAD);
+        self.text.push_str(&self.beside.head(HEAD));
         self.whole = self.choices.pick(2) == 0;
         self.extra = self.choices.pick(if self.portable { 1 } else { 8 });
         if self.extra == HALVES {
@@ -124,7 +136,9 @@ impl Generator<'_> {
             if self.choices.pick(2) == 1 {
                 self.exchange();
             }
+            self.together();
         }
+        self.beside_end();
         if self.choices.pick(2) == 1 {
             let condition = self.boolean(1);
             self.line(&format!("if ({condition}) {{ return; }}"));
@@ -168,6 +182,9 @@ impl Generator<'_> {
     }
 
     fn statement(&mut self) {
+        if self.beside() {
+            return;
+        }
         let simple = self.depth > 3;
         match self.choices.pick(if simple { 9 } else { 13 }) {
             0 => self.assign("u", Self::unsigned),
@@ -287,6 +304,9 @@ impl Generator<'_> {
         let Some(depth) = depth.checked_sub(1) else { return leaf.into() };
         if (HALVES..=SUBGROUPS_AND_LONGS).contains(&self.extra) && self.choices.pick(5) == 0 {
             return self.special(depth);
+        }
+        if self.beside == Beside::Halves && !self.choices.bytes.is_empty() && self.choices.pick(6) == 0 {
+            return self.half_word();
         }
         let written = match self.choices.pick(10) {
             0 => write!(text, "{leaf}"),

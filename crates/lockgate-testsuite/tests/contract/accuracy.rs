@@ -5,6 +5,7 @@
 //! compared.
 
 use crate::case::{Accuracy, Case, to_u32s};
+use crate::generated::generate;
 
 /// A unit in the last place of one.
 const ULP: f32 = f32::EPSILON;
@@ -33,13 +34,14 @@ const TERMS_ULPS: f32 = 16.0;
 /// What differs by more than it may.
 pub(crate) fn differences(case: &Case<'_>, got: &[Vec<u8>], expected: &[Vec<u8>]) -> Vec<String> {
     let mut differences = Vec::new();
-    for (buffer, (got, expected)) in got.iter().zip(expected).enumerate() {
+    let all = expected;
+    for (buffer, (got, expected)) in got.iter().zip(all).enumerate() {
         let (got, expected) = (to_u32s(got), to_u32s(expected));
         for (index, (got, expected)) in got.into_iter().zip(expected).enumerate() {
-            if got == expected || is_allowed(case, buffer, index, got, expected) {
+            let of = Of::word(case, all, buffer, index);
+            if got == expected || is_allowed(case, &of, buffer, got, expected) {
                 continue;
             }
-            let of = of(case, buffer, index);
             let (g, e) = (f32::from_bits(got), f32::from_bits(expected));
             differences.push(format!(
                 "buffer {buffer}, word {index}{of}: {got:#x} ({g:e}), not {expected:#x} ({e:e})"
@@ -49,37 +51,69 @@ pub(crate) fn differences(case: &Case<'_>, got: &[Vec<u8>], expected: &[Vec<u8>]
     differences
 }
 
-/// The expression and the inputs behind a word.
-fn of(case: &Case<'_>, buffer: usize, index: usize) -> String {
-    match expression(case, buffer, index) {
-        Some(("f32", expression, inputs)) => {
-            format!(", {expression} of {:?}", inputs.map(f32::from_bits))
+/// The expression and the inputs behind a word, if that is known.
+struct Of<'a>(Option<(&'a str, &'a str, [u32; 3])>);
+
+impl std::fmt::Display for Of<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(("f32", expression, inputs)) => {
+                write!(f, ", {expression} of {:?}", inputs.map(f32::from_bits))
+            }
+            Some((ty, expression, inputs)) => write!(f, ", {expression} of {ty} {inputs:x?}"),
+            None => Ok(()),
         }
-        Some((ty, expression, inputs)) => format!(", {expression} of {ty} {inputs:x?}"),
-        None => String::new(),
     }
 }
 
-fn expression<'a>(case: &Case<'a>, buffer: usize, index: usize) -> Option<(&'a str, &'a str, [u32; 3])> {
-    let Accuracy::Expressions { ty, expressions } = case.accuracy else { return None };
-    (buffer + 1 == case.buffers.len()).then_some(())?;
-    let inputs = to_u32s(&case.buffers[0]);
-    let count = inputs.len() / 2;
-    let (part, row) = (index / count, index % count);
-    Some((ty, expressions[part], [inputs[2 * row], inputs[2 * row + 1], inputs[2 * ((row * 7 + 3) % count)]]))
+impl<'a> Of<'a> {
+    fn word(case: &Case<'a>, all: &[Vec<u8>], buffer: usize, index: usize) -> Of<'a> {
+        if buffer + 1 != case.buffers.len() {
+            return Of(None);
+        }
+        let word = |bytes: &[u8], at: usize| to_u32s(&bytes[4 * at..4 * at + 4])[0];
+        Of(match case.accuracy {
+            Accuracy::Expressions { ty, expressions } => {
+                let inputs = |at: usize| word(&case.buffers[0], at);
+                let count = case.buffers[0].len() / 8;
+                let (part, row) = (index / count, index % count);
+                let abc = [inputs(2 * row), inputs(2 * row + 1), inputs(2 * ((row * 7 + 3) % count))];
+                Some((ty, expressions[part], abc))
+            }
+            Accuracy::Calls { ty, functions, .. } => {
+                let given = [0, 1, 2].map(|at| word(&all[buffer - 1], 4 * index + at));
+                let half = |bits| u32::from(half::f16::from_f32(f32::from_bits(bits)).to_bits());
+                let given = if ty == "f16" { given.map(half) } else { given };
+                functions.get(index % generate::CALLS).map(|function| (ty, *function, given))
+            }
+            _ => None,
+        })
+    }
 }
 
-fn is_allowed(case: &Case<'_>, buffer: usize, index: usize, got: u32, expected: u32) -> bool {
+fn is_allowed(case: &Case<'_>, of: &Of<'_>, buffer: usize, got: u32, expected: u32) -> bool {
     let (value, exact) = (f32::from_bits(got), f32::from_bits(expected));
+    let is_zero = value == 0.0 && exact == 0.0;
     match case.accuracy {
         Accuracy::Exact => false,
-        Accuracy::Zeros(floats) => buffer == floats && value == 0.0 && exact == 0.0,
+        Accuracy::Zeros(floats) => buffer == floats && is_zero,
         Accuracy::Relative(part) => (value - exact).abs() <= part * exact.abs().max(1.0),
         Accuracy::Halves(part) => halves(got)
             .into_iter()
             .zip(halves(expected))
             .all(|(value, exact)| (value - exact).abs() <= part * exact.abs().max(1.0)),
-        Accuracy::Expressions { .. } => match expression(case, buffer, index) {
+        Accuracy::Calls { zeros, .. } if buffer + 1 < case.buffers.len() => {
+            is_zero && (buffer == zeros || buffer + 2 == case.buffers.len())
+        }
+        Accuracy::Calls { .. } | Accuracy::Expressions { .. } => of.is_close(got, expected),
+    }
+}
+
+impl Of<'_> {
+    /// Whether a value of the expression is as close to another as WGSL asks for.
+    fn is_close(&self, got: u32, expected: u32) -> bool {
+        let (value, exact) = (f32::from_bits(got), f32::from_bits(expected));
+        match self.0 {
             Some(("f32", expression, inputs)) => {
                 is_close(expression, inputs.map(f32::from_bits), got, expected)
             }
@@ -92,7 +126,7 @@ fn is_allowed(case: &Case<'_>, buffer: usize, index: usize, got: u32, expected: 
                 exact.is_nan() || (value - exact).abs() <= 4.0 * ULP
             }
             _ => false,
-        },
+        }
     }
 }
 

@@ -8,12 +8,15 @@ use lockgate_runtime::*;
 const LEVELS: f32 = 8.0 / 255.0;
 
 /// The mean of three texels, with weights that may be multiples of a 256th.
-const CORNER: f32 = 1.0 / 256.0;
+pub(crate) const CORNER: f32 = 1.0 / 256.0;
 
-/// Directions to 8 by 8 places on each face, the outer ones nearer to its edges than half a texel.
-const RAYS: &str = "
-    fn ray(id: u32) -> vec3f {
-        let place = (vec2f(vec2(id % 8u, id / 8u % 8u)) - 3.5) / 3.62 + vec2(0.004, 0.007);
+/// Directions to 8 by 8 places on each face: of `ray` the outer ones are nearer to its edges than half a texel, of `inner` none
+/// is.
+pub(crate) const RAYS: &str = "
+    fn ray(id: u32) -> vec3f { return toward(id, 3.62); }
+    fn inner(id: u32) -> vec3f { return toward(id, 5.0); }
+    fn toward(id: u32, part: f32) -> vec3f {
+        let place = (vec2f(vec2(id % 8u, id / 8u % 8u)) - 3.5) / part + vec2(0.004, 0.007);
         switch id / 64u {
             case 0u: { return vec3(1.0, -place.yx); }
             case 1u: { return vec3(-2.0, 2.0 * place.x, 2.0 * place.y); }
@@ -23,7 +26,7 @@ const RAYS: &str = "
             default: { return vec3(-place, -1.0); }
         }
     }";
-const COUNT: u32 = 6 * 64;
+pub(crate) const COUNT: u32 = 6 * 64;
 
 fn cube(format: PixelFormat, side: u32, mip_level_count: u32) -> TextureDescriptor {
     TextureDescriptor { mip_level_count, ..of(TextureType::Cube, format, [side, side, 1]) }

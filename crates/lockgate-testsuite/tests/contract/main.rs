@@ -8,9 +8,11 @@ mod arrays;
 #[path = "../../../lockgate-cpu/tests/kernel/case.rs"]
 mod case;
 mod commands;
+mod cube_arrays;
 mod cubes;
 mod differential;
 mod faults;
+mod generated;
 mod groups;
 mod harness;
 mod kernels;

@@ -100,14 +100,20 @@ impl<'a> Reader<'a> {
         descriptor.width = side("width", descriptor.width);
         descriptor.height = side("height", descriptor.height);
         descriptor.depth = side("depth", descriptor.depth);
-        descriptor.array_length = side("slices", descriptor.array_length);
         if let Some(kind) = node.word("type", TEXTURE_TYPES) {
             descriptor.texture_type = kind;
         } else if descriptor.depth > 1 {
             descriptor.texture_type = TextureType::D3;
-        } else if descriptor.array_length > 1 {
+        } else if !descriptor.texture_type.is_cube() && side("slices", descriptor.array_length) > 1 {
             descriptor.texture_type = TextureType::D2Array;
         }
+        let slices = side("slices", descriptor.slice_count());
+        let each = if descriptor.texture_type.is_cube() { 6 } else { 1 };
+        if !slices.is_multiple_of(each) {
+            node.error("wrong-size", format!("cubes have six slices each, so there cannot be {slices}"));
+            return None;
+        }
+        descriptor.array_length = slices / each;
         descriptor.mip_level_count = match node.prop::<&KdlValue>("mips") {
             Some(value) if value.value.as_string() == Some("full") => descriptor.full_mip_level_count(),
             Some(value) => self.number(&value)?.min(32) as u32,
@@ -123,7 +129,7 @@ impl<'a> Reader<'a> {
     /// The sides that the runtime would refuse too, said at the node.
     fn check_sides(&self, node: &Node<'a>, texture: &TextureDescriptor) -> Option<()> {
         const SIDE_MAX: u32 = 16384;
-        let sides = [texture.width, texture.height, texture.depth, texture.array_length];
+        let sides = [texture.width, texture.height, texture.depth, texture.slice_count()];
         let most = texture.full_mip_level_count();
         let wrong = if sides.iter().any(|side| *side == 0 || *side > SIDE_MAX) {
             format!("a side of {sides:?} is not in 1..={SIDE_MAX}")
@@ -133,9 +139,9 @@ impl<'a> Reader<'a> {
             "only a 3D texture has depth".into()
         } else if texture.height > 1 && texture.texture_type == TextureType::D1 {
             "a 1D texture has no height".into()
-        } else if texture.array_length > 1 && texture.texture_type != TextureType::D2Array {
-            "only a 2d-array has several slices".into()
-        } else if texture.texture_type == TextureType::Cube && texture.width != texture.height {
+        } else if texture.array_length > 1 && !texture.texture_type.is_array() {
+            "only a 2d-array or a cube-array has several pictures".into()
+        } else if texture.texture_type.is_cube() && texture.width != texture.height {
             "the sides of a cube are squares".into()
         } else {
             return Some(());

@@ -7,7 +7,7 @@ use super::scope::Entity;
 use crate::diagnostic::{Diagnostic, Source};
 use kdl::KdlValue;
 use lockgate_runtime::{
-    ARRAY_ELEMENTS_MAX, BindingArray, BindingKind, Library, ReflectedBinding, Reflection,
+    ARRAY_ELEMENTS_MAX, BindingArray, BindingKind, Library, ReflectedBinding, Reflection, TextureType,
 };
 use lockgate_sync::{Access, AccessKind, ResourceId, Stage, Texels};
 use std::ops::Range;
@@ -326,14 +326,18 @@ impl<'a> Reader<'a> {
                 }
                 Some(Target::Buffer(id, range))
             }
-            (BindingKind::Texture, Entity::Resource(id)) if !self.file.resource(id).is_buffer() => {
-                self.view(id, span, levels, slices)
+            (BindingKind::Texture { texture_type }, Entity::Resource(id))
+                if !self.file.resource(id).is_buffer() =>
+            {
+                let view = self.view(id, span, levels, slices)?;
+                self.check_type(name, texture_type, &view, span)?;
+                Some(view)
             }
             (BindingKind::Sampler, Entity::Sampler(index)) => Some(Target::Sampler(index)),
             (kind, _) => {
                 let what = match kind {
                     BindingKind::Buffer { .. } => "a buffer",
-                    BindingKind::Texture => "a texture",
+                    BindingKind::Texture { .. } => "a texture",
                     BindingKind::Sampler => "a sampler",
                 };
                 self.errors.at(
@@ -377,6 +381,24 @@ impl<'a> Reader<'a> {
             return None;
         }
         Some(Target::Texture { texture, levels, slices })
+    }
+
+    /// Checks that a kernel can see a texture as it declares it.
+    fn check_type(
+        &self,
+        name: &str,
+        declared: TextureType,
+        view: &Target,
+        span: &Range<usize>,
+    ) -> Option<()> {
+        let Target::Texture { texture, slices, .. } = view else { return Some(()) };
+        let (own, count) = (self.file.resource(*texture).texture()?.texture_type, slices.1 - slices.0);
+        if own.can_be_seen_as(declared, count) {
+            return Some(());
+        }
+        let message = format!("`{name}` of the kernel is a {} texture", declared.name());
+        self.errors.at(span, "wrong-kind", message, format!("these are {count} slices of a {}", own.name()));
+        None
     }
 
     /// What a kernel touches: its bindings as reflection knows them.

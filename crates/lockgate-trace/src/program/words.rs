@@ -16,6 +16,7 @@ pub(super) const TEXTURE_TYPES: &[(&str, TextureType)] = &[
     ("2d", TextureType::D2),
     ("2d-array", TextureType::D2Array),
     ("cube", TextureType::Cube),
+    ("cube-array", TextureType::CubeArray),
     ("3d", TextureType::D3),
 ];
 

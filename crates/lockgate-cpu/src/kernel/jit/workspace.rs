@@ -39,32 +39,47 @@ impl Workspace {
             self.scratch = Vec::new();
         }
         let size = program.immediate_bytes as usize;
-        self.immediates.clear();
-        self.immediates.extend_from_slice(&launch.immediates[..size.min(launch.immediates.len())]);
-        self.immediates.resize(size, 0);
-        let void = globals.slots.iter().filter(|slot| slot.elements.is_some()).map(reflect::min_bytes).max();
-        self.nothing.resize(void.unwrap_or(0).div_ceil(16) as usize, 0);
-        let len = (16 * self.nothing.len()) as u64;
-        let void = BufferBinding { ptr: self.nothing.as_mut_ptr().cast(), len };
+        if size > 0 {
+            self.immediates.clear();
+            self.immediates.extend_from_slice(&launch.immediates[..size.min(launch.immediates.len())]);
+            self.immediates.resize(size, 0);
+        }
         self.slots.clear();
         self.elements.clear();
         for ((binding, tail), of) in launch.bindings.iter().zip(&globals.tails).zip(&globals.slots) {
-            self.slots.push(match binding {
+            let slot = match binding {
+                Binding::Buffer(buffer) => buffer_slot(buffer, *tail, binding),
                 Binding::Array(list) => {
-                    let smallest = BufferBinding { len: reflect::min_bytes(of), ..void };
-                    let entries = list.iter().map(|element| match element {
-                        Binding::Nothing => Slot { bound: 0, ..buffer_slot(&smallest, *tail, element) },
-                        element => slot(element, *tail),
-                    });
-                    let entries: Vec<Slot> = entries.collect();
-                    let table = entries.as_ptr().cast_mut().cast();
-                    let count = entries.len() as u32;
-                    self.elements.push(entries);
-                    Slot { pointer: table, count, ..no_slot(binding) }
+                    self.array_slot(list, *tail, binding, reflect::min_bytes(of), globals)
                 }
                 binding => slot(binding, *tail),
-            });
+            };
+            self.slots.push(slot);
         }
+    }
+
+    /// A slot for the elements of an array of bindings, each of which needs so many bytes.
+    fn array_slot(
+        &mut self,
+        list: &[Binding],
+        tail: Tail,
+        binding: &Binding,
+        bytes: u64,
+        all: &Globals,
+    ) -> Slot {
+        // As much for all arrays, since it may not move while they are made.
+        let most = all.slots.iter().filter(|slot| slot.elements.is_some()).map(reflect::min_bytes).max();
+        self.nothing.resize(most.unwrap_or(0).div_ceil(16) as usize, 0);
+        let smallest = BufferBinding { ptr: self.nothing.as_mut_ptr().cast(), len: bytes };
+        let entries = list.iter().map(|element| match element {
+            Binding::Nothing => Slot { bound: 0, ..buffer_slot(&smallest, tail, element) },
+            element => slot(element, tail),
+        });
+        let entries: Vec<Slot> = entries.collect();
+        let table = entries.as_ptr().cast_mut().cast();
+        let count = entries.len() as u32;
+        self.elements.push(entries);
+        Slot { pointer: table, count, ..no_slot(binding) }
     }
 
     /// Memory of a workgroup, zero.

@@ -215,19 +215,17 @@ impl Setting<'_> {
         Some(Edge { from: self.encode_vertex(edge.from)?, by: SyncOp { kind, at }, ..*edge })
     }
 
-    fn decode(&self, edge: &Edge) -> Option<Edge> {
-        let at = match edge.by.at {
-            Some((of, buffer, op)) => match self.decode_name(of.0)? {
-                Name::Commit(commit) => Some((commit, buffer, op)),
-                _ => None,
-            },
-            None => None,
-        };
-        let kind = match edge.by.kind {
-            SyncKind::Event(event, coded) => SyncKind::Event(event, self.decode_name(coded)?.value()?),
-            kind => kind,
-        };
-        Some(Edge { from: self.decode_vertex(edge.from)?, by: SyncOp { kind, at }, ..*edge })
+    /// Puts in place what an edge has coded.
+    fn decode(&self, edge: &mut Edge) -> Option<()> {
+        edge.from = self.decode_vertex(edge.from)?;
+        if let Some((of, ..)) = &mut edge.by.at {
+            let Name::Commit(commit) = self.decode_name(of.0)? else { return None };
+            *of = commit;
+        }
+        if let SyncKind::Event(_, value) = &mut edge.by.kind {
+            *value = self.decode_name(*value)?.value()?;
+        }
+        Some(())
     }
 
     /// The value of a signal for its own orders, of a wait for those of others.
@@ -363,9 +361,11 @@ impl Template {
     pub(crate) fn write(&self, setting: &Setting<'_>, out: &mut Output) {
         let Graph { vertices, edges } = &mut out.graph;
         let shift = edges.len() as u32;
-        edges.reserve(self.graph.edges.len());
-        edges.extend(self.graph.edges.iter().filter_map(|edge| setting.decode(edge)));
-        debug_assert_eq!(edges.len() - shift as usize, self.graph.edges.len());
+        edges.extend_from_slice(&self.graph.edges);
+        for edge in &mut edges[shift as usize..] {
+            let decoded = setting.decode(edge);
+            debug_assert!(decoded.is_some());
+        }
         vertices.extend((setting.base..).zip(&self.graph.vertices).map(|(id, vertex)| Vertex {
             id: VertexId(id),
             kind: setting.kind(vertex.kind),
