@@ -207,6 +207,9 @@ impl Emitter<'_, '_> {
         if let Some((start, offset)) = self.wave_place(place, index) {
             return Some(Row { start, offset, doubtful: false, tested: false });
         }
+        if self.at_edge && self.is_looked_for(index.id) {
+            return None;
+        }
         let near = self.near(index.id)?;
         let mut conditions = near.conditions;
         if !self.is_inside(index) {
@@ -217,6 +220,9 @@ impl Emitter<'_, '_> {
         let proven = (index.id, place.memory, index.bound);
         if self.wave.proven.contains(&proven) {
             conditions.clear();
+        }
+        if self.at_edge && !conditions.is_empty() {
+            return None;
         }
         let far = match self.wave.bail {
             Some(bail) => {
@@ -651,7 +657,7 @@ impl Emitter<'_, '_> {
                 results.push(act(self, lane, address).unwrap_or(zero));
                 continue;
             }
-            let [go, end] = [(); 2].map(|()| self.b.create_block());
+            let end = self.b.create_block();
             let active = bits.map(|bits| self.b.ins().band_imm_s(bits, 1 << lane));
             let result = self.b.append_block_param(end, scalar_type(num));
             let skip = [cranelift_codegen::ir::BlockArg::Value(zero)];
@@ -660,8 +666,6 @@ impl Emitter<'_, '_> {
                 self.b.ins().brif(condition, next, NONE, end, &skip);
                 self.start(next);
             }
-            self.b.ins().jump(go, NONE);
-            self.start(go);
             let value = act(self, lane, address).unwrap_or(zero);
             self.jump_with(end, &[value]);
             self.start(end);

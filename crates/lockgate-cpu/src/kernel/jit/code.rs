@@ -171,6 +171,8 @@ pub(super) struct Emitter<'a, 'f> {
     pub(super) loops: usize,
     /// Whether what is emitted now seldom runs.
     pub(super) seldom: bool,
+    /// Whether it runs at the end of the grid or of a buffer alone, so that one way for all lanes is enough.
+    pub(super) at_edge: bool,
     /// Where calls for texels are filled.
     pub(super) image_calls: Option<StackSlot>,
     /// Statements that may still be emitted twice.
@@ -288,6 +290,7 @@ pub(super) fn emit(mut b: FunctionBuilder<'_>, config: TargetFrontendConfig, var
         texel_site: None,
         loops: 0,
         seldom: false,
+        at_edge: false,
         image_calls: None,
         budget: 300,
         laid: Laid::default(),

@@ -322,9 +322,29 @@ impl Emitter<'_, '_> {
         self.b.set_cold_block(bail);
         self.start(bail);
         let last = self.b.ins().iadd_imm_s(first, i64::from(self.lanes * width));
+        let before = (self.budget, self.seldom);
+        self.at_edge = self.bails_at_edges(region);
+        if self.at_edge {
+            (self.budget, self.seldom) = (0, true);
+        }
         self.each(first, last, self.lanes, |this, first| this.four(region, first));
+        (self.budget, self.seldom) = before;
+        self.at_edge = false;
         self.b.ins().jump(end, NONE);
         self.start(end);
+    }
+
+    /// Whether a step of several fours is left at the end of the grid or of a buffer and nowhere else.
+    fn bails_at_edges(&self, region: &Region) -> bool {
+        let varies = |id: Id| self.shapes.ids[id.at()] == Shape::Varying;
+        !region.body.iter().any(|stmt| {
+            stmt.any(&mut |stmt| match stmt {
+                Stmt::Load { place, .. } | Stmt::Store { place, .. } => {
+                    place.indices.iter().any(|index| varies(index.id))
+                }
+                _ => false,
+            })
+        })
     }
 
     /// As many invocations as there are lanes.
