@@ -53,6 +53,8 @@ impl Emitter<'_, '_> {
         let lane = self.b.append_block_param(header, types::I32);
         let first = self.int(0);
         self.jump_with(header, &[first]);
+        // Without this they would lie amid what often runs.
+        [header, next, end].into_iter().for_each(|block| self.b.set_cold_block(block));
         self.b.switch_to_block(header);
         let mut active = bits.map(|bits| {
             let bit = self.b.ins().ushr(bits, lane);
@@ -74,6 +76,7 @@ impl Emitter<'_, '_> {
         if let Some(active) = active {
             let go = self.b.create_block();
             self.b.ins().brif(active, go, NONE, next, NONE);
+            self.b.set_cold_block(go);
             self.start(go);
         }
         self.store_stored(&stored, address, lane);
