@@ -15,6 +15,8 @@ mod memory;
 mod numbers;
 mod refusals;
 mod rows;
+#[cfg(target_os = "linux")]
+mod samples;
 mod statements;
 mod subgroups;
 mod texels;
