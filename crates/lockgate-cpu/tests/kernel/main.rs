@@ -13,6 +13,7 @@ mod guard;
 mod harness;
 mod memory;
 mod numbers;
+mod pictures;
 mod refusals;
 mod rows;
 #[cfg(target_os = "linux")]
