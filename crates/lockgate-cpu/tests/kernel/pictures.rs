@@ -4,13 +4,13 @@ use std::fmt::Write;
 use std::sync::atomic::AtomicBool;
 
 use lockgate_cpu::kernel::{
-    AddressMode, Binding, Filter, Launch, LevelLayout, Outcome, SamplerBinding, TextureBinding,
-    TextureDimension, texel::TexelFormat,
+    AddressMode, Binding, CompareFunction, Filter, Launch, LevelLayout, Outcome, SamplerBinding,
+    TextureBinding, TextureDimension, texel::TexelFormat,
 };
 
 use crate::harness::{self, ENGINES_AND_RECORDERS, Memory, Numbers, compile, to_u32s, u32s};
 
-const KERNELS: usize = 60;
+const KERNELS: usize = 50;
 /// Of the picture that is looked at, and of those that are stored to.
 const SIZE: [u32; 2] = [11, 6];
 const STORED: [u32; 2] = [14, 7];
@@ -62,6 +62,22 @@ impl Generator {
         format!("vec2f({x}, {y})")
     }
 
+    /// What machine code calls Rust for.
+    fn lookup(&mut self, texel: &str, place: &str) -> String {
+        let layer = self.pick(&["i32(x) - 2", "1", "i32(id.y % 3u)", "i32(u)"]);
+        let level = self.pick(&["0", "1", "i32(x % 3u)", "i32(u) - 4"]);
+        let lod = self.pick(&["0.0", "0.6", "f32(x) * 0.3", "f32(u) * 0.2"]);
+        match self.numbers.next() % 7 {
+            0 => format!("textureLoad(layers, {texel}, {layer}, {level})"),
+            1 => format!("textureSampleLevel(layers, smp, {place}, {layer}, {lod})"),
+            2 => format!("textureSampleLevel(picture, smp, {place}, 0.0, vec2i(1, -2))"),
+            3 => format!("textureGather(1, picture, smp, {place})"),
+            4 => format!("vec4f(textureSampleCompareLevel(depth, cmp, {place}, fract(sum.x)))"),
+            5 => format!("textureGatherCompare(depth, cmp, {place}, 0.4)"),
+            _ => format!("vec4f(textureLoad(words, {texel}, 0)) / 300.0"),
+        }
+    }
+
     fn list(&mut self, depth: usize) {
         for _ in 0..1 + self.numbers.next() % 3 {
             self.statement(depth);
@@ -69,7 +85,7 @@ impl Generator {
     }
 
     fn statement(&mut self, depth: usize) {
-        let kinds = if depth == 0 { 6 } else { 10 };
+        let kinds = if depth == 0 { 9 } else { 13 };
         let (texel, place, condition) = (self.texel(), self.place(), self.condition());
         // A string takes everything.
         let _ = match self.numbers.next() % kinds {
@@ -78,7 +94,19 @@ impl Generator {
             3 => writeln!(self.text, "textureStore(bytes, id.xy, sum);"),
             4 => writeln!(self.text, "textureStore(floats, vec2u(13u - id.x, id.y), sum.yxzw);"),
             5 => writeln!(self.text, "sum = fract(sum * 1.25 + f32(textureDimensions(picture).x)).wxyz;"),
-            6 | 7 => {
+            6 => {
+                let lookup = self.lookup(&texel, &place);
+                writeln!(self.text, "sum += {lookup} * 0.3;")
+            }
+            7 => {
+                let lookup = self.lookup(&texel, &place);
+                writeln!(self.text, "sum = min(sum, 1.0 - {lookup});")
+            }
+            8 => writeln!(
+                self.text,
+                "sum.z += f32(textureNumLevels(layers) + textureNumLayers(layers)) * 0.01;"
+            ),
+            9 | 10 => {
                 let _ = writeln!(self.text, "if ({condition}) {{");
                 self.list(depth - 1);
                 if self.numbers.next().is_multiple_of(2) {
@@ -87,7 +115,7 @@ impl Generator {
                 }
                 writeln!(self.text, "}}")
             }
-            8 => {
+            11 => {
                 let (end, k) = (self.pick(&["3u", "u - 2u", "x % 4u"]), self.loops);
                 self.loops += 1;
                 let _ = writeln!(self.text, "for (var k{k} = 0u; k{k} < {end}; k{k}++) {{");
@@ -114,11 +142,17 @@ impl Generator {
             @group(0) @binding(4) var floats: texture_storage_2d<{declared}, write>;
             @group(0) @binding(5) var<storage, read_write> sums: array<vec4f>;
             @group(0) @binding(6) var<uniform> u: u32;
+            @group(0) @binding(7) var layers: texture_2d_array<f32>;
+            @group(0) @binding(8) var depth: texture_depth_2d;
+            @group(0) @binding(9) var cmp: sampler_comparison;
+            @group(0) @binding(10) var words: texture_2d<u32>;
             @compute @workgroup_size(8, 2) fn main(@builtin(global_invocation_id) id: vec3u) {{
             let i = id.y * 16u + id.x;
             let x = xs[i];
             let sizes = textureDimensions(bytes) + textureDimensions(floats);
-            var sum = textureSampleLevel(picture, smp, vec2f(0.4), 0.0) * f32(sizes.x + u);
+            let others = textureDimensions(layers) + textureDimensions(depth) + textureDimensions(words);
+            let both = vec4f(textureSampleCompareLevel(depth, cmp, vec2f(0.4), 0.5));
+            var sum = textureSampleLevel(picture, smp, vec2f(0.4), 0.0) * f32(sizes.x + others.x + u) * 0.01 + both;
             {}
             sums[i] = sum;
             }}",
@@ -134,8 +168,22 @@ fn view(memory: &mut Memory, format: TexelFormat, [width, height]: [u32; 2]) -> 
     Binding::Texture(TextureBinding { format, dimension: TextureDimension::D2, levels: vec![level] })
 }
 
-/// What a kernel leaves behind on each engine.
-fn results(source: &str, texels: &[u32], xs: &[u32], filter: Filter) -> Vec<Vec<u32>> {
+/// Three layers with two levels, of four by four texels and of two by two.
+fn layers_of(memory: &mut Memory) -> Binding {
+    let levels = [(4, 0), (2, 4 * 4 * 4 * 3)].map(|(side, start): (u32, usize)| LevelLayout {
+        ptr: memory.ptr().wrapping_add(start),
+        width: side,
+        height: side,
+        depth_or_layers: 3,
+        row_pitch: u64::from(4 * side),
+        slice_pitch: u64::from(4 * side * side),
+    });
+    let (format, dimension) = (TexelFormat::Rgba8Unorm, TextureDimension::D2Array);
+    Binding::Texture(TextureBinding { format, dimension, levels: levels.into() })
+}
+
+/// What a kernel leaves behind on each engine, and what a record says of it.
+fn results(source: &str, texels: &[u32], xs: &[u32], filter: Filter) -> Vec<(Vec<u32>, Option<Vec<String>>)> {
     let linear = SamplerBinding {
         mag_filter: filter,
         min_filter: filter,
@@ -155,8 +203,11 @@ fn results(source: &str, texels: &[u32], xs: &[u32], filter: Filter) -> Vec<Vec<
             Memory::new(&vec![1; format.bytes() as usize * stored]),
             Memory::new(&vec![0; 16 * xs.len()]),
             Memory::new(&u32s([5, 0, 0, 0])),
+            Memory::new(&u32s(texels.iter().copied())),
+            Memory::new(&u32s(texels.iter().map(|texel| ((texel % 256) as f32 / 255.0).to_bits()))),
+            Memory::new(&u32s(texels.iter().copied())),
         ];
-        let [words, picture, bytes, floats, sums, five] = &mut memories;
+        let [words, picture, bytes, floats, sums, five, layers, depth, integers] = &mut memories;
         let bindings = [
             words.binding(),
             view(picture, TexelFormat::Rgba8Unorm, SIZE),
@@ -165,14 +216,19 @@ fn results(source: &str, texels: &[u32], xs: &[u32], filter: Filter) -> Vec<Vec<
             view(floats, format, STORED),
             sums.binding(),
             five.binding(),
+            layers_of(layers),
+            view(depth, TexelFormat::Depth32Float, SIZE),
+            Binding::Sampler(SamplerBinding { compare: Some(CompareFunction::Less), ..linear }),
+            view(integers, TexelFormat::Rgba8Uint, SIZE),
         ];
         let (grid, stop) = ([INVOCATIONS[0] / 8, INVOCATIONS[1] / 2, 1], AtomicBool::new(false));
         let launch = Launch { grid, threads: None, bindings: &bindings, immediates: &[], stop: &stop };
         // SAFETY: the memories outlive the call, and nothing else uses them.
-        let (outcome, _) = unsafe { harness::run(&kernel, lanes, &launch) };
+        let (outcome, recorder) = unsafe { harness::run(&kernel, lanes, &launch) };
         assert_eq!(outcome, Outcome::Done, "{engine:?} {lanes:?}: {source}");
         let nan = |word: u32| if f32::from_bits(word).is_nan() { f32::NAN.to_bits() } else { word };
-        memories[2..5].iter_mut().flat_map(|memory| to_u32s(&memory.bytes())).map(nan).collect()
+        let record = recorder.map(|recorder| harness::gist(&recorder, &bindings));
+        (memories[2..5].iter_mut().flat_map(|memory| to_u32s(&memory.bytes())).map(nan).collect(), record)
     };
     ENGINES_AND_RECORDERS.map(of_engine).into()
 }
@@ -186,9 +242,11 @@ fn engines_agree_on_generated_kernels_with_textures() {
         let source = generator.kernel();
         let filter = if number % 4 == 3 { Filter::Nearest } else { Filter::Linear };
         let results = results(&source, &texels, &xs, filter);
-        for (got, engine) in results.iter().zip(ENGINES_AND_RECORDERS) {
-            let differs = got.iter().zip(&results[0]).position(|(got, expected)| got != expected);
+        let record = results.iter().find_map(|(_, record)| record.clone());
+        for ((got, own), engine) in results.iter().zip(ENGINES_AND_RECORDERS) {
+            let differs = got.iter().zip(&results[0].0).position(|(got, expected)| got != expected);
             assert_eq!(differs, None, "{engine:?} {filter:?}: {source}");
+            assert!(own.is_none() || *own == record, "{engine:?} {filter:?}: {source}");
         }
     }
 }
