@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Scalars at byte offsets of a place.
-type Leaves<'a> = &'a [(u32, Id)];
+pub(super) type Leaves<'a> = &'a [(u32, Id)];
 
 /// Neighbouring elements: where the first one starts, whether there may be none, and whether that was tested, so that a load
 /// must not be moved ahead of it.
@@ -338,7 +338,7 @@ impl Emitter<'_, '_> {
         }
     }
 
-    fn jump_with(&mut self, block: Block, values: &[Value]) {
+    pub(super) fn jump_with(&mut self, block: Block, values: &[Value]) {
         let arguments: Vec<_> =
             values.iter().map(|value| cranelift_codegen::ir::BlockArg::Value(*value)).collect();
         self.b.ins().jump(block, &arguments);
@@ -502,6 +502,7 @@ impl Emitter<'_, '_> {
         let scalar = from.iter().all(|(_, id)| matches!(self.get(*id), Val::Scalar(_)));
         let addresses = [(address, None); 4];
         match mask {
+            Some(mask) if self.fits_loop(place, from) => self.store_last(place, address, from, mask),
             Some(_) => self.scatter(place, addresses, from),
             None => {
                 let lane = if scalar { 0 } else { 3 };
@@ -527,11 +528,15 @@ impl Emitter<'_, '_> {
 
     fn store_apart(&mut self, place: &Place, address: Value, rest: &[Index], from: Leaves<'_>) {
         let far = self.b.create_block();
+        // Where lanes are looked at they may well be no neighbours; otherwise they mostly are.
+        let looked_at = rest.iter().any(|index| self.is_looked_for(index.id));
         let neighbours = match self.mask() {
             None => self.neighbours(place, address, rest, far),
             Some(_) => None,
         };
-        let Some(row) = neighbours else { return self.scatter_apart(place, address, rest, from) };
+        let Some(row) = neighbours else {
+            return self.scatter_apart(place, address, rest, (from, self.seldom));
+        };
         let stride = (rest[0].stride * self.scale(place.memory)) as i32;
         self.store_near(place, &row, stride, from);
         if row.doubtful {
@@ -539,13 +544,23 @@ impl Emitter<'_, '_> {
             self.b.ins().jump(end, NONE);
             self.b.set_cold_block(far);
             self.start(far);
-            self.scatter_apart(place, address, rest, from);
+            self.scatter_apart(place, address, rest, (from, !looked_at));
             self.b.ins().jump(end, NONE);
             self.start(end);
         }
     }
 
-    fn scatter_apart(&mut self, place: &Place, address: Value, rest: &[Index], from: Leaves<'_>) {
+    /// Lanes that are no neighbours, or not all there. `seldom`: that is seldom so.
+    fn scatter_apart(
+        &mut self,
+        place: &Place,
+        address: Value,
+        rest: &[Index],
+        (from, seldom): (Leaves<'_>, bool),
+    ) {
+        if seldom && self.fits_loop(place, from) {
+            return self.scatter_in_loop(place, address, rest, from);
+        }
         if self.may_skip(rest) {
             let row = rows::tuple(from).is_some_and(|tuple| self.rows.contains(tuple[0]));
             let values = from.iter().filter(|_| !row).map(|(_, id)| *id);

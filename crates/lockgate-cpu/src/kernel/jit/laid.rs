@@ -17,6 +17,8 @@ use super::{
 pub(super) struct Laid {
     ids: Vec<Id>,
     slots: Vec<StackSlot>,
+    /// Memory for a whole register of each lane.
+    pub(super) rows: Option<StackSlot>,
 }
 
 impl Emitter<'_, '_> {
@@ -48,10 +50,16 @@ impl Emitter<'_, '_> {
         self.laid.ids.clear();
     }
 
+    /// Where a value lies, if it does.
+    pub(super) fn laid_slot(&self, id: Id) -> Option<StackSlot> {
+        let at = self.laid.ids.iter().position(|laid| *laid == id)?;
+        Some(self.laid.slots[at])
+    }
+
     /// A lane of a value that lies in memory.
     pub(super) fn laid_lane(&mut self, id: Id, lane: u8) -> Option<Value> {
-        let at = self.laid.ids.iter().position(|laid| *laid == id)?;
-        let address = self.b.ins().stack_addr(types::I64, self.laid.slots[at], 0);
+        let slot = self.laid_slot(id)?;
+        let address = self.b.ins().stack_addr(types::I64, slot, 0);
         let ty = scalar_type(self.program.num(id));
         Some(self.b.ins().load(ty, flags(), address, 4 * i32::from(lane)))
     }

@@ -12,6 +12,7 @@
 mod abreast;
 mod access;
 mod again;
+mod apart;
 mod atomic;
 mod bytes;
 mod cells;

@@ -82,6 +82,11 @@ impl Emitter<'_, '_> {
         self.derived[id.at()].then(|| self.rises(id))
     }
 
+    /// Whether [`Self::near`] has to look at the lanes of a value.
+    pub(super) fn is_looked_for(&mut self, id: Id) -> bool {
+        self.nearly_linear[id.at()].is_none() && !matches!(self.get(id), Val::Linear(_))
+    }
+
     /// Looks at all lanes.
     fn rises(&mut self, id: Id) -> Near {
         let lanes = self.vector(id);
