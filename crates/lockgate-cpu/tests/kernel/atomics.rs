@@ -49,6 +49,16 @@ fn atomic_operations_race_with_plain_accesses_alone() {
             "if group.x == 2 || id.x == 70 { atomicAdd(&counts[3], 1); } storageBarrier(); if id.x == 70 { data[3] = 9; }",
             true,
         ),
+        // Loads hide no other operation from a read.
+        (
+            "if lane < 2 { _ = atomicLoad(&counts[100 + group.x]); } if lane == 3 { atomicAdd(&counts[100 + group.x], 1); } if lane == 5 { sum += data[100 + group.x]; }",
+            true,
+        ),
+        (
+            "if id.x < 33 { _ = atomicLoad(&counts[100]); } if id.x == 9 { atomicAdd(&counts[100], 1); } if id.x == 70 { sum += data[100]; }",
+            true,
+        ),
+        ("if id.x < 33 { _ = atomicLoad(&counts[100]); } if id.x > 69 { sum += data[100]; }", false),
         // By itself.
         ("atomicAdd(&counts[id.x], 1); data[id.x] += 1; atomicAdd(&counts[id.x], 1);", false),
         ("atomicAdd(&counts[id.x], 1); data[id.x ^ 1] += 1; atomicAdd(&counts[id.x], 1);", true),

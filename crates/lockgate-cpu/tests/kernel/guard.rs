@@ -16,7 +16,7 @@ use crate::harness::{self, ENGINES, ENGINES_AND_RECORDERS, Numbers, compile};
 const PAGE: usize = 4096;
 
 /// Bytes between two inaccessible pages: at the start of theirs, or at the end.
-struct Guarded {
+pub(crate) struct Guarded {
     base: *mut u8,
     pages: usize,
     len: usize,
@@ -24,7 +24,7 @@ struct Guarded {
 }
 
 impl Guarded {
-    fn new(len: usize, at_end: bool) -> Self {
+    pub(crate) fn new(len: usize, at_end: bool) -> Self {
         let pages = len.div_ceil(PAGE) + 2;
         // SAFETY: new memory at an address that the system chooses.
         let base = unsafe {
@@ -39,20 +39,28 @@ impl Guarded {
         Self { base, pages, len, at_end }
     }
 
-    fn ptr(&self) -> *mut u8 {
+    pub(crate) fn ptr(&self) -> *mut u8 {
         let inner = self.base.wrapping_add(PAGE);
         if self.at_end { inner.wrapping_add((self.pages - 2) * PAGE - self.len) } else { inner }
     }
 
     /// Writes a word before a kernel runs.
-    fn write(&self, word: usize, value: u32) {
+    pub(crate) fn write(&self, word: usize, value: u32) {
         assert!(4 * word + 4 <= self.len);
         let target = self.ptr().wrapping_add(4 * word).cast::<u32>();
         // SAFETY: inside the pages that can be written, as was just tested; nobody else uses them yet.
         unsafe { target.write_unaligned(value) };
     }
 
-    fn binding(&self) -> Binding {
+    /// A word behind all kernels.
+    pub(crate) fn read(&self, word: usize) -> u32 {
+        assert!(4 * word + 4 <= self.len);
+        let source = self.ptr().wrapping_add(4 * word).cast::<u32>();
+        // SAFETY: inside the pages that can be read, as was just tested; nobody else uses them any more.
+        unsafe { source.read_unaligned() }
+    }
+
+    pub(crate) fn binding(&self) -> Binding {
         Binding::Buffer(BufferBinding { ptr: self.ptr(), len: self.len as u64 })
     }
 }

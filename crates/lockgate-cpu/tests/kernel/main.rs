@@ -13,8 +13,11 @@ mod guard;
 mod harness;
 mod memory;
 mod numbers;
+mod pictures;
 mod refusals;
 mod rows;
+#[cfg(target_os = "linux")]
+mod samples;
 mod statements;
 mod subgroups;
 mod texels;

@@ -313,3 +313,19 @@ fn each_says_whether_its_store_changes_something() {
     assert!(!differ(&format!("{store} if lane == 9 {{ sum += wide[id.x - 4].y; }}")));
     assert!(differ(&format!("{store} if lane == 9 {{ sum += wide[id.x - 3].y; }}")));
 }
+
+#[test]
+fn what_a_workgroup_reads_once_all_of_it_read() {
+    // The barrier makes the read one for the workgroup; `input` is bound to what `data` writes.
+    for writer in [0, 1, 15] {
+        let write = format!("if lane == {writer} {{ data[100 + group.x] = 1; }}");
+        let read = "sum += input[100 + group.x];";
+        assert!(check(&format!("{write} workgroupBarrier(); {read}")), "{writer}");
+        assert!(check(&format!("{read} workgroupBarrier(); {write} {read}")), "{writer}");
+        assert!(!check_but_order(&format!("{write} storageBarrier(); {read}"), None), "{writer}");
+    }
+    // The last workgroup has one invocation, or two.
+    let body = "if id.x == 64 { data[100] = 1; } workgroupBarrier(); if group.x == 4 { sum += input[100]; }";
+    assert!(!check_but_order(body, Some([65, 1, 1])));
+    assert!(check_but_order(body, Some([66, 1, 1])));
+}

@@ -121,7 +121,7 @@ impl Emitter<'_, '_> {
         let me = self.b.ins().bor(first, lane_mark);
         let look = Look { own, open, cells, offset, me, call };
         if access.is_atomic {
-            self.look_to_update(&look, access.stores, next);
+            self.look_to_update(access, &look, next);
         } else if access.stores {
             let changes = self.changes(access, who, address, &[word]);
             self.look_to_write(&look, changes, next);

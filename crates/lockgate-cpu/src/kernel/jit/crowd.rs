@@ -8,24 +8,33 @@ use std::mem::offset_of;
 
 use cranelift_codegen::ir::{Block, InstBuilder, Value, condcodes::IntCC, types};
 
+use lockgate_runtime::ObservedKind;
+
 use super::{
-    super::watch::{View, mark},
+    super::watch::{CROWDS, Crowded, View, mark},
     cells::{Crowd, Look, READER},
     code::{Emitter, NONE, flags},
+    tell::Access,
     told::CELL,
 };
 
 /// Bits of a first reader that is nobody, where atomic operations were.
 const NOBODY: u64 = ((mark::NO_LANE as u64) << mark::LANE_SHIFT) | mark::ATOMIC;
 
-/// Bytes of a crowd: twice those of a cell.
-const CROWD_SHIFT: i64 = (4 * size_of::<u64>()).trailing_zeros() as i64 - CELL.trailing_zeros() as i64;
+/// Bytes of the crowds of a word, by those of its cell.
+const CROWDS_SHIFT: i64 =
+    size_of::<[Crowded; CROWDS]>().trailing_zeros() as i64 - CELL.trailing_zeros() as i64;
 
 impl Emitter<'_, '_> {
-    /// Leaves what an atomic operation has to, if it races with nothing, and goes to `after`. `stores`: it does not look at
-    /// what is there.
-    pub(super) fn look_to_update(&mut self, look: &Look, stores: bool, after: Block) {
-        if look.own { self.update_own(look, stores, after) } else { self.update_bound(look, after) }
+    /// Leaves what an atomic operation has to, if it races with nothing, and goes to `after`.
+    pub(super) fn look_to_update(&mut self, access: &Access<'_>, look: &Look, after: Block) {
+        // What stores does not look at what is there.
+        let loads = self.program.sites[access.site as usize].kind == ObservedKind::AtomicLoad;
+        if look.own {
+            self.update_own(look, access.stores, after);
+        } else {
+            self.update_bound(look, usize::from(loads), after);
+        }
     }
 
     /// Types see to it that words of a workgroup's memory have atomic operations only, or none, so that nobody will ask who
@@ -54,7 +63,8 @@ impl Emitter<'_, '_> {
         self.b.ins().brif(nobody, after, NONE, look.call, NONE);
     }
 
-    fn update_bound(&mut self, look: &Look, after: Block) {
+    /// Joins the crowd with this number.
+    fn update_bound(&mut self, look: &Look, number: usize, after: Block) {
         let [somebody, ordered] = [(); 2].map(|()| self.b.create_block());
         let (write, difference) = self.mark_at(look, 0);
         self.b.ins().brif(write, somebody, NONE, ordered, NONE);
@@ -66,9 +76,12 @@ impl Emitter<'_, '_> {
         self.only_if(nobody, look.call);
         let atomics = self.view(look.open, offset_of!(View, atomics));
         self.only_if(atomics, look.call);
-        let offset = self.b.ins().ishl_imm_u(look.offset, CROWD_SHIFT);
+        let offset = self.b.ins().ishl_imm_u(look.offset, CROWDS_SHIFT);
         let first = self.b.ins().iadd(atomics, offset);
+        let first = self.b.ins().iadd_imm_s(first, (number * size_of::<Crowded>()) as i64);
         let one = self.b.ins().load(types::I64, flags(), first, 0);
+        // Only the other crowd may be there.
+        self.only_if(one, look.call);
         let difference = self.b.ins().bxor(one, look.me);
         self.leave_if_read(difference, after);
         let others = self.b.ins().iadd_imm_s(first, size_of::<u64>() as i64);

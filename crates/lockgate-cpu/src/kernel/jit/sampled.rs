@@ -99,7 +99,8 @@ impl Emitter<'_, '_> {
     /// Each lane's position among the middles of texels.
     fn middle(&mut self, at: Id, size: Value, slow: Block) -> Value {
         let mut lanes = self.vector(at);
-        if let Some(mask) = self.mask_value() {
+        let together = matches!(self.get(at), Val::Scalar(_));
+        if let Some(mask) = self.mask_value().filter(|_| !together) {
             // Lanes that are not active sample somewhere inside.
             let bits = self.cast(types::I32X4, lanes);
             let bits = self.b.ins().band(bits, mask);

@@ -16,7 +16,7 @@ use super::{
     helpers::ImageCalls,
     ir::{Bound, Id, Memory, Place, Site, Told},
     kept, rows,
-    told::{self, APART, ASIDE, CHANGED_SHIFT, NO_KEY, Open, PIECE, is_atomic},
+    told::{self, APART, ASIDE, CHANGED_SHIFT, NO_KEY, ONCE, Open, PIECE, is_atomic},
 };
 
 /// A scalar that is accessed: its offset, its value and its bytes.
@@ -267,6 +267,7 @@ impl Emitter<'_, '_> {
             self.b.ins().iconst(types::I64, 0)
         };
         let address = self.b.ins().iadd_imm_s(address, i64::from(access.place.offset + first.0));
+        let site = if self.first.is_none() { site | ONCE } else { site };
         let (watcher, site, bytes) = (self.field(context!(watcher)), self.int(site), self.int(bytes));
         let types = [types::I64, types::I32, types::I32, types::I64, types::I32, types::I64];
         let arguments = [watcher, site, who.number, address, bytes, image];

@@ -132,6 +132,8 @@ pub(super) struct Watcher<'a> {
     /// What the workgroup that runs tells, and whether it has all of its invocations.
     telling: Telling,
     whole: bool,
+    /// The second invocation of the workgroup.
+    second: Option<u32>,
     /// Whether workgroups of one class do the same to their own memory.
     fixed: bool,
     /// The class of the workgroup.
@@ -146,6 +148,8 @@ pub(super) const CELL: u64 = size_of::<[u64; 2]>() as u64;
 
 /// Set in the number of a site whose access is not what its [`Open`] stands for.
 pub(super) const ASIDE: u32 = 1 << 31;
+/// Set in the number of a site whose access is made once for the workgroup.
+pub(super) const ONCE: u32 = 1 << 30;
 
 impl<'a> Watcher<'a> {
     pub(super) fn new(recorder: &'a mut Recorder, code: &'a Code, launch: &Launch<'a>) -> Self {
@@ -171,7 +175,7 @@ impl<'a> Watcher<'a> {
         let count = sites.len();
         let (numbers, open, phases) = (vec![None; count], vec![CLOSED; count], [(0, 0); 2]);
         let (bindings, telling) = (launch.bindings, Telling::default());
-        let (shared, whole) = (0, false);
+        let (shared, whole, second) = (0, false, None);
         let still = |slot: &u32| recorder.is_still(first_element(bindings, *slot));
         let fixed = code.fixed.as_ref().is_some_and(|fixed| {
             fixed.slots.iter().all(still) && (fixed.class.is_none() || code.class().is_some())
@@ -190,6 +194,7 @@ impl<'a> Watcher<'a> {
             phases,
             telling,
             whole,
+            second,
             fixed,
             class,
         }
@@ -206,6 +211,7 @@ impl<'a> Watcher<'a> {
             shared.filter(|(site, _)| site.space == Space::Workgroup).for_each(|(_, open)| *open = CLOSED);
         }
         self.recorder.begin_group(number);
+        self.second = second_of(self.code.program.workgroup_size, context.group, context.threads);
         self.enter_phase();
         context.open = self.open.as_mut_ptr().cast();
         context.first_invocation = [self.recorder.first_invocation(), 0, 0];
@@ -289,7 +295,8 @@ impl<'a> Watcher<'a> {
 
     /// `image`: the bytes that are stored, if they are.
     fn touched(&mut self, number: u32, lane: u32, address: *mut u8, bytes: u32, image: *const u8) {
-        let (aside, number) = (number & ASIDE != 0, number & !ASIDE);
+        let (aside, once) = (number & ASIDE != 0, number & ONCE != 0);
+        let number = number & !(ASIDE | ONCE);
         let Some(&Site { kind, told, turn, .. }) = self.sites.get(number as usize) else { return };
         let space = self.space(number);
         self.recorder.take_turn(turn);
@@ -308,6 +315,10 @@ impl<'a> Watcher<'a> {
             }
             let looks = kind == ObservedKind::Atomic && image.is_null();
             self.recorder.touch_at((own, kind, space), lane, first, bytes, looks);
+            // All of them read, so that whoever writes is another one than one of these two.
+            if let Some(second) = self.second.filter(|_| once && !still && space != Space::Workgroup) {
+                self.recorder.touch_at((own, kind, space), second, first, bytes, looks);
+            }
         } else {
             let pieces = (0..bytes).step_by(PIECE as usize);
             let size = |offset: u32| PIECE.min(bytes - offset);
@@ -477,6 +488,15 @@ fn at<'s>(site: &Site, space: Space, lane: u32, variable: &'s dyn Fn() -> String
     At { span: site.span, kind: site.kind, space, variable, lane }
 }
 
+/// The second invocation of a workgroup, part of which may be missing.
+fn second_of(size: [u32; 3], group: [u32; 3], threads: [u32; 3]) -> Option<u32> {
+    let there = |axis: usize| {
+        size[axis].min(threads[axis] - threads[axis].min(group[axis].saturating_mul(size[axis])))
+    };
+    let axis = (0..3).find(|axis| there(*axis) > 1)?;
+    Some(size[..axis].iter().product())
+}
+
 /// The number of what is bound to a slot, or of its first element, in the list of all.
 fn first_element(bindings: &[Binding], slot: u32) -> u32 {
     bindings.iter().take(slot as usize).map(|binding| binding.elements().len() as u32).sum()
@@ -522,4 +542,20 @@ pub(super) extern "C" fn barrier(watcher: *mut Watcher<'_>, flags: u32) {
     // SAFETY: as in `touched`.
     let watcher = unsafe { &mut *watcher };
     watcher.barrier(naga::Barrier::from_bits_truncate(flags));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::second_of;
+
+    #[test]
+    fn the_second_invocation_is_there() {
+        let all = [u32::MAX; 3];
+        assert_eq!(second_of([4, 2, 2], [3, 1, 0], all), Some(1));
+        assert_eq!(second_of([1, 3, 2], [0; 3], all), Some(1));
+        assert_eq!(second_of([1; 3], [7, 0, 0], all), None);
+        assert_eq!(second_of([4, 2, 2], [1, 0, 0], [5, 9, 9]), Some(4));
+        assert_eq!(second_of([4, 2, 2], [1, 1, 0], [5, 3, 9]), Some(8));
+        assert_eq!(second_of([4, 2, 2], [1, 1, 1], [5, 3, 3]), None);
+    }
 }

@@ -5,7 +5,10 @@
 
 use std::ops::Range;
 
-use super::{Recorder, Space, mark};
+use super::{
+    Recorder, Space, mark,
+    shadow::{CROWDS, Crowded},
+};
 
 /// Bytes of cells and places that one launch may have in flat pieces; the rest is looked at by calls.
 pub(super) const FLAT_MAX: u64 = 1 << 30;
@@ -13,7 +16,7 @@ pub(super) const FLAT_MAX: u64 = 1 << 30;
 /// Of a word: its cell and its other readers.
 const CELL_SIZE: usize = 2 * size_of::<[u64; 2]>();
 /// Of a word: who did atomic operations.
-const ATOMIC_SIZE: usize = size_of::<[u64; 4]>();
+const ATOMIC_SIZE: usize = size_of::<[Crowded; CROWDS]>();
 
 /// Where machine code finds what belongs to a place. Its pieces are words.
 #[derive(Clone, Copy, Debug, Default)]

@@ -17,7 +17,7 @@ use classes::Classes;
 use pages::Pages;
 use runs::Runs;
 pub(super) use runs::{Run, Turn};
-pub(super) use shadow::mark;
+pub(super) use shadow::{CROWDS, Crowded, mark};
 use shadow::{Shadow, Toucher};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -504,9 +504,6 @@ impl Recorder {
     ) {
         let sites = both.map(|(site, _)| site);
         let first_kind = self.sites[usize::from(sites[0])].kind;
-        if first_kind == ObservedKind::AtomicLoad && kind == ObservedKind::Read {
-            return;
-        }
         // What a write leaves as it was, is as if it had come in any order.
         let equal = match (first_kind, kind) {
             (_, ObservedKind::Write) => !changed,

@@ -131,6 +131,16 @@ impl Crowd {
     }
 }
 
+/// A crowd as it lies in memory. The last is nothing: sizes are powers of two.
+pub(in super::super) type Crowded = [u64; 4];
+
+/// Crowds of atomic operations.
+pub(in super::super) const CROWDS: usize = 2;
+
+/// Which crowd of atomic operations is which.
+const UPDATES: usize = 0;
+const LOADS: usize = 1;
+
 /// What is remembered of one address space.
 #[derive(Debug)]
 pub(super) struct Shadow {
@@ -138,8 +148,8 @@ pub(super) struct Shadow {
     cells: Pages<[u64; 2]>,
     /// The other readers.
     readers: Pages<[u64; 2]>,
-    /// Most kernels have no atomic operations. The last is nothing: sizes are powers of two.
-    atomics: Pages<[u64; 4]>,
+    /// Who did atomic operations, and behind it who only loaded so, which reads do not conflict with. Most kernels have none.
+    atomics: Pages<[Crowded; CROWDS]>,
     /// Whether each workgroup has its own memory: what earlier ones did is as if it had not been.
     own: bool,
 }
@@ -186,9 +196,9 @@ impl Shadow {
         if self.own && mark::phase(of) < ground { 0 } else { of }
     }
 
-    fn crowd_at(&self, address: u64, ground: u32) -> Crowd {
-        let [one, two, other, _] = self.atomics.get(address).copied().unwrap_or_default();
-        Crowd { one: self.known(one, ground), two, other }
+    fn crowds_at(&self, address: u64, ground: u32) -> [Crowd; CROWDS] {
+        let both = self.atomics.get(address).copied().unwrap_or_default();
+        both.map(|[one, two, other, _]| Crowd { one: self.known(one, ground), two, other })
     }
 
     /// Whether this dispatch, or the workgroup, has written here.
@@ -216,20 +226,22 @@ impl Shadow {
         if readers.one & (mark::TWO | mark::OTHER) != 0 {
             *self.readers.get_mut(address) = [readers.two, readers.other];
         }
-        me.rival_write(write).or_else(|| self.atomic_rival(address, me))
+        me.rival_write(write).or_else(|| self.atomic_rival(address, me, &[UPDATES]))
     }
 
     pub(super) fn write(&mut self, address: u64, me: &Toucher, changed: bool) -> Option<u64> {
         let (write, readers) = self.look(address, me.ground);
         self.cells.get_mut(address)[0] = me.mark | if changed { mark::CHANGED } else { 0 };
-        me.rival_write(write).or_else(|| readers.rival(me)).or_else(|| self.atomic_rival(address, me))
+        let atomics = || self.atomic_rival(address, me, &[UPDATES, LOADS]);
+        me.rival_write(write).or_else(|| readers.rival(me)).or_else(atomics)
     }
 
     /// An atomic operation; one that only loads does not conflict with reads.
     pub(super) fn atomic(&mut self, address: u64, me: &Toucher, loads_only: bool) -> Option<u64> {
-        let mut crowd = self.crowd_at(address, me.ground);
+        let number = if loads_only { LOADS } else { UPDATES };
+        let mut crowd = self.crowds_at(address, me.ground)[number];
         crowd.add(me);
-        *self.atomics.get_mut(address) = [crowd.one, crowd.two, crowd.other, 0];
+        self.atomics.get_mut(address)[number] = [crowd.one, crowd.two, crowd.other, 0];
         let (write, readers) = self.look(address, me.ground);
         let reader = match readers.one {
             0 => mark::new(me.phase(), mark::NO_LANE, 0),
@@ -240,11 +252,12 @@ impl Shadow {
         me.rival_write(write).or_else(reads)
     }
 
-    fn atomic_rival(&self, address: u64, me: &Toucher) -> Option<u64> {
+    fn atomic_rival(&self, address: u64, me: &Toucher, numbers: &[usize]) -> Option<u64> {
         if self.atomics.is_empty() {
             return None;
         }
-        self.crowd_at(address, me.ground).rival(me)
+        let crowds = self.crowds_at(address, me.ground);
+        numbers.iter().find_map(|number| crowds[*number].rival(me))
     }
 }
 
@@ -257,13 +270,16 @@ mod tests {
         Read,
         Write,
         Atomic,
+        AtomicLoad,
     }
 
     /// Every pair is compared: two accesses race if they are of different invocations, conflict, and no barrier of
     /// their workgroup is between them. Whether any pair of a run races is what must agree.
     fn by_brute_force(run: &[(u32, u32, Kind)], group_size: u32) -> bool {
         let races = |a: &(u32, u32, Kind), b: &(u32, u32, Kind)| {
-            let conflict = a.2 != b.2 || a.2 == Kind::Write;
+            let atomic = |kind: Kind| matches!(kind, Kind::Atomic | Kind::AtomicLoad);
+            let reads = |kind: Kind| matches!(kind, Kind::Read | Kind::AtomicLoad);
+            let conflict = !(atomic(a.2) && atomic(b.2) || reads(a.2) && reads(b.2));
             let groups = ((a.0 - 1) / group_size, (b.0 - 1) / group_size);
             conflict && a.0 != b.0 && (groups.0 != groups.1 || a.1 == b.1)
         };
@@ -279,13 +295,13 @@ mod tests {
         };
         let group_size = 3;
         let (mut racing, mut silent) = (0, 0);
-        for _ in 0..20_000 {
-            let kinds = [Kind::Read, Kind::Write, Kind::Atomic];
-            let (mostly, mut run) = (random(3) as usize, Vec::new());
+        for _ in 0..30_000 {
+            let kinds = [Kind::Read, Kind::Write, Kind::Atomic, Kind::AtomicLoad];
+            let (mostly, mut run) = (random(4) as usize, Vec::new());
             for group in 0..1 + random(3) {
                 for epoch in 0..1 + random(3) {
                     for _ in 0..random(3) {
-                        let kind = kinds[if random(4) == 0 { random(3) as usize } else { mostly }];
+                        let kind = kinds[if random(4) == 0 { random(4) as usize } else { mostly }];
                         run.push((1 + group * group_size + random(3), epoch, kind));
                     }
                 }
@@ -300,6 +316,7 @@ mod tests {
                     Kind::Read => shadow.read(64, &me),
                     Kind::Write => shadow.write(64, &me, true),
                     Kind::Atomic => shadow.atomic(64, &me, false),
+                    Kind::AtomicLoad => shadow.atomic(64, &me, true),
                 }
                 .is_some();
             }

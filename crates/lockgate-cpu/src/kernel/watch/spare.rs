@@ -29,7 +29,7 @@ macro_rules! piece {
 
 piece!(u8);
 piece!([u64; 2]);
-piece!([u64; 4]);
+piece!([[u64; 4]; 2]);
 
 /// A piece of zeros, made of a spare one if one is large enough and not much too large.
 pub(super) fn take<T: Piece>(count: usize) -> Option<Vec<T>> {
