@@ -567,10 +567,6 @@ impl Emitter<'_, '_> {
         if seldom && self.fits_loop(place, from) {
             return self.scatter_in_loop(place, address, rest, from);
         }
-        let checked = rest.iter().any(|index| !self.is_inside(index));
-        if checked && self.mask().is_none() && self.fits_loop(place, from) {
-            return self.scatter_if_inside(place, address, rest, from);
-        }
         if self.may_skip(rest) {
             let row = rows::tuple(from).is_some_and(|tuple| self.rows.contains(tuple[0]));
             let values = from.iter().filter(|_| !row).map(|(_, id)| *id);
@@ -678,12 +674,7 @@ impl Emitter<'_, '_> {
         results
     }
 
-    pub(super) fn scatter(
-        &mut self,
-        place: &Place,
-        addresses: [(Value, Option<Value>); 4],
-        from: Leaves<'_>,
-    ) {
+    fn scatter(&mut self, place: &Place, addresses: [(Value, Option<Value>); 4], from: Leaves<'_>) {
         self.each_active(addresses, Num::U32, |this, lane, address| {
             this.store_lane(place, address, 0, from, lane);
             None

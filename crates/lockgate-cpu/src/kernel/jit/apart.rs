@@ -1,8 +1,7 @@
 //! How lanes store one by one where that seldom happens.
 //!
 //! Four copies of a store, each behind tests of its own, take as long to compile where they hardly ever run as anywhere. There a
-//! loop over the lanes takes what they store from memory. Of lanes that write one place only the last one stores, and lanes that are
-//! all in range are tested at once.
+//! loop over the lanes takes what they store from memory. Of lanes that write one place only the last one stores.
 
 use cranelift_codegen::ir::{
     InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, condcodes::IntCC, types,
@@ -36,37 +35,6 @@ impl Emitter<'_, '_> {
         let word = |num: Num| num.bytes() == 4 && num != Num::Bool;
         let words = from.iter().all(|(_, id)| word(self.program.num(*id)));
         self.lanes == 4 && words && !matches!(place.memory, Memory::Array(_))
-    }
-
-    /// All lanes store without tests of their own where all are in range, which they mostly are.
-    pub(super) fn scatter_if_inside(
-        &mut self,
-        place: &Place,
-        address: Value,
-        rest: &[Index],
-        from: Leaves<'_>,
-    ) {
-        let mut inside = None;
-        for index in rest.iter().filter(|index| !self.is_inside(index)).collect::<Vec<_>>() {
-            let (lanes, count) = (self.vector(index.id), self.count(place.memory, index.bound));
-            let count = self.b.ins().splat(types::I32X4, count);
-            let below = self.b.ins().icmp(IntCC::UnsignedLessThan, lanes, count);
-            inside = self.both(inside, Some(below));
-        }
-        let Some(inside) = inside else { return };
-        let bits = self.bits(inside);
-        let all = self.b.ins().icmp_imm_s(IntCC::Equal, bits, 0b1111);
-        let [every, some, end] = [(); 3].map(|()| self.b.create_block());
-        self.b.ins().brif(all, every, NONE, some, NONE);
-        self.start(every);
-        let addresses = self.separate(place, address, rest).map(|(address, _)| (address, None));
-        self.scatter(place, addresses, from);
-        self.b.ins().jump(end, NONE);
-        self.b.set_cold_block(some);
-        self.start(some);
-        self.scatter_in_loop(place, address, rest, from);
-        self.b.ins().jump(end, NONE);
-        self.start(end);
     }
 
     /// Each lane that is active and in range stores, one after the other.
