@@ -21,6 +21,8 @@ pub(super) struct Near {
     pub(super) conditions: Vec<Value>,
     /// Whether one of them is that three can be added to the start.
     capped: bool,
+    /// Whether a look at all lanes is one of them, which may well fail.
+    is_looked_for: bool,
     /// How many conditions there are before those that say that it is not negative, if those are the last.
     from_zero: Option<usize>,
 }
@@ -66,7 +68,7 @@ pub(super) fn derived(program: &Program, shapes: &Shapes) -> Vec<bool> {
 
 impl Near {
     fn new(start: Value, conditions: Vec<Value>) -> Near {
-        Near { start, conditions, capped: false, from_zero: None }
+        Near { start, conditions, capped: false, is_looked_for: false, from_zero: None }
     }
 }
 
@@ -84,7 +86,10 @@ impl Emitter<'_, '_> {
 
     /// Whether [`Self::near`] has to look at the lanes of a value.
     pub(super) fn is_looked_for(&mut self, id: Id) -> bool {
-        self.nearly_linear[id.at()].is_none() && !matches!(self.get(id), Val::Linear(_))
+        match &self.nearly_linear[id.at()] {
+            Some(near) => near.is_looked_for,
+            None => !matches!(self.get(id), Val::Linear(_)),
+        }
     }
 
     /// Looks at all lanes.
@@ -95,7 +100,7 @@ impl Emitter<'_, '_> {
         let same = self.b.ins().icmp(IntCC::Equal, lanes, rising);
         let bits = self.bits(same);
         let all = self.b.ins().icmp_imm_s(IntCC::Equal, bits, 0b1111);
-        Near::new(start, vec![all])
+        Near { is_looked_for: true, ..Near::new(start, vec![all]) }
     }
 
     /// Finds out about a value that varies.
