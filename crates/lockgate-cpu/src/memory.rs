@@ -7,6 +7,7 @@
 use crate::adversary::History;
 use crate::written::Tenants;
 use lockgate_runtime::{Error, ErrorKind, Result};
+use memmap2::{MmapOptions, MmapRaw};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 #[cfg(not(target_arch = "x86_64"))]
@@ -15,11 +16,17 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// Alignment of every memory: a cache line, and more than any vector needs.
 const ALIGN: usize = 64;
 
+/// From this size on memory comes in whole pages, and in large ones where the system has them, which is also their size:
+/// kernels that go through megabytes otherwise wait for the addresses of pages as long as for what is in them.
+const LARGE: usize = 2 << 20;
+
 /// A stretch of zeroed memory, freed when the last resource in it is gone.
 #[derive(Debug)]
 pub(crate) struct Memory {
     start: NonNull<u8>,
     layout: Layout,
+    /// The pages that it is, unless it came from the allocator.
+    pages: Option<MmapRaw>,
     /// Who lives here, on a device that observes.
     tenants: Option<Tenants>,
     /// What it held, on a device with an adversary.
@@ -36,9 +43,14 @@ impl Memory {
         let refused = || Error::new(ErrorKind::OutOfMemory, format!("no memory for {size} bytes"));
         let size = usize::try_from(size).map_err(|_| refused())?.max(1);
         let layout = Layout::from_size_align(size.next_multiple_of(ALIGN), ALIGN).map_err(|_| refused())?;
-        // SAFETY: the layout is not empty.
-        let start = unsafe { alloc_zeroed(layout) };
-        Ok(Memory { start: NonNull::new(start).ok_or_else(refused)?, layout, tenants: None, history: None })
+        let pages = if size >= LARGE { Some(large(size).ok_or_else(refused)?) } else { None };
+        let start = match &pages {
+            Some(pages) => pages.as_mut_ptr(),
+            // SAFETY: the layout is not empty.
+            None => unsafe { alloc_zeroed(layout) },
+        };
+        let start = NonNull::new(start).ok_or_else(refused)?;
+        Ok(Memory { start, layout, pages, tenants: None, history: None })
     }
 
     /// The same, knowing what of it was written.
@@ -86,8 +98,21 @@ impl Memory {
     }
 }
 
+/// Pages of zeros.
+fn large(size: usize) -> Option<MmapRaw> {
+    let pages = MmapRaw::from(MmapOptions::new().len(size.next_multiple_of(ALIGN)).map_anon().ok()?);
+    #[cfg(target_os = "linux")]
+    if let Err(error) = pages.advise(memmap2::Advice::HugePage) {
+        log::debug!("no large pages: {error}");
+    }
+    Some(pages)
+}
+
 impl Drop for Memory {
     fn drop(&mut self) {
+        if self.pages.is_some() {
+            return;
+        }
         // SAFETY: it was allocated with this layout, and nothing that could reach it is left.
         unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
