@@ -123,6 +123,7 @@ impl Emitter<'_, '_> {
         if !region.often && (self.plan.barriers || weight > ALONE_MAX) {
             return 1;
         }
+        // Much code, or many registers, for each four.
         let large = |stmt: &Stmt| scalars(stmt) > 2 || self.is_looked_at(stmt);
         let large = region.body.iter().any(|stmt| stmt.any(&mut |stmt| large(stmt)));
         let widths = if large { [2; 2] } else { [WIDTH, 2] };
@@ -144,7 +145,8 @@ impl Emitter<'_, '_> {
             Stmt::Let(_, op) => (!matches!(op, Op::Call(..))).then_some(1),
             Stmt::Set(..) => Some(1),
             Stmt::Load { place, .. } | Stmt::Store { place, .. } => {
-                self.is_steady(place).then_some(1 + scalars(stmt))
+                let of_each = matches!(place.memory, Memory::Array(_) | Memory::Element { .. });
+                (!of_each).then_some(1 + scalars(stmt))
             }
             Stmt::Atomic { place, .. } => (place.memory == Memory::Shared).then_some(16),
             Stmt::If { .. } => self.straight(self.taken(stmt)?),
@@ -158,11 +160,6 @@ impl Emitter<'_, '_> {
             }
             _ => None,
         }
-    }
-
-    /// Whether a place is not one that each four has to look for by itself: such a look often fails.
-    fn is_steady(&self, place: &Place) -> bool {
-        !matches!(place.memory, Memory::Array(_) | Memory::Element { .. })
     }
 
     /// Whether it has to be looked at where the elements of a statement are, which takes code for each four.
