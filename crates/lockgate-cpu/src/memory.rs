@@ -41,9 +41,10 @@ unsafe impl Sync for Memory {}
 impl Memory {
     pub(crate) fn new(size: u64) -> Result<Memory> {
         let refused = || Error::new(ErrorKind::OutOfMemory, format!("no memory for {size} bytes"));
-        let size = usize::try_from(size).map_err(|_| refused())?.max(1);
-        let layout = Layout::from_size_align(size.next_multiple_of(ALIGN), ALIGN).map_err(|_| refused())?;
-        let pages = if size >= LARGE { Some(large(size).ok_or_else(refused)?) } else { None };
+        let whole = usize::try_from(size).ok().and_then(|size| size.max(1).checked_next_multiple_of(ALIGN));
+        let whole = whole.ok_or_else(refused)?;
+        let layout = Layout::from_size_align(whole, ALIGN).map_err(|_| refused())?;
+        let pages = if whole >= LARGE { Some(large(whole).ok_or_else(refused)?) } else { None };
         let start = match &pages {
             Some(pages) => pages.as_mut_ptr(),
             // SAFETY: the layout is not empty.
@@ -100,7 +101,7 @@ impl Memory {
 
 /// Pages of zeros.
 fn large(size: usize) -> Option<MmapRaw> {
-    let pages = MmapRaw::from(MmapOptions::new().len(size.next_multiple_of(ALIGN)).map_anon().ok()?);
+    let pages = MmapRaw::from(MmapOptions::new().len(size).map_anon().ok()?);
     #[cfg(target_os = "linux")]
     if let Err(error) = pages.advise(memmap2::Advice::HugePage) {
         log::debug!("no large pages: {error}");

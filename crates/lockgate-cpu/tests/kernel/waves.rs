@@ -1,7 +1,7 @@
 //! Workgroups that share memory: loops around barriers whose passes are known, comparisons that split a workgroup, several
 //! invocations in one step. Generated kernels; all engines agree.
 
-use crate::harness::{Case, Numbers, u32s};
+use crate::harness::{Case, Numbers, to_u32s, u32s};
 
 /// Writes kernels in which invocations read what any of them wrote before a barrier, and write what is theirs.
 struct Writer {
@@ -224,4 +224,55 @@ fn engines_agree_on_kernels_for_each_element() {
             case.run();
         }
     }
+}
+
+#[test]
+fn buffers_end_amid_steps() {
+    let source = "
+        struct Pair { a: u32, b: f32 }
+        @group(0) @binding(0) var<storage, read> from_rows: array<vec4<f32>>;
+        @group(0) @binding(1) var<storage, read_write> rows: array<vec4<f32>>;
+        @group(0) @binding(2) var<storage, read_write> columns: array<vec4<u32>>;
+        @group(0) @binding(3) var<storage, read_write> pairs: array<Pair>;
+        @compute @workgroup_size(32) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+            let i = id.x;
+            if (i >= arrayLength(&rows)) { return; }
+            rows[i] = from_rows[i] * 2.0;
+            columns[i] = vec4(i, i * i, i + 7u, ~i);
+            pairs[i] = Pair(i, from_rows[i + 1u].y);
+        }";
+    let values = |n: u32| u32s((0..n).map(|i| ((i * 37 % 11) as f32).to_bits()));
+    for (given, rows, columns, pairs) in
+        [(64, 64, 64, 64), (61, 35, 64, 33), (3, 50, 49, 64), (40, 64, 18, 5)]
+    {
+        let buffers = vec![values(4 * given), vec![0; 16 * rows], vec![0; 16 * columns], vec![0; 8 * pairs]];
+        let got = Case::new(source, [2, 1, 1], buffers).run();
+        let filled = to_u32s(&got[2]).chunks(4).rposition(|row| row[3] != 0);
+        assert_eq!(filled, Some(rows.min(columns) - 1));
+    }
+}
+
+#[test]
+fn of_those_who_write_one_place_the_last_stays() {
+    let source = "
+        struct Pair { a: u32, b: f32 }
+        @group(0) @binding(0) var<storage, read> from_rows: array<vec4<f32>>;
+        @group(0) @binding(1) var<storage, read_write> row: array<vec4<f32>, 2>;
+        @group(0) @binding(2) var<storage, read_write> last: array<u32>;
+        @group(0) @binding(3) var<storage, read_write> pairs: array<Pair>;
+        @compute @workgroup_size(32) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+            let i = id.x;
+            if (from_rows[i].x > 3.0) {
+                last[0] = i;
+                pairs[1] = Pair(i * 3u, from_rows[i].z);
+                row[1] = from_rows[i];
+            }
+        }";
+    let rows = |i: u32| ((i * 37 % 11) as f32).to_bits();
+    let buffers = vec![u32s((0..4 * 32).map(rows)), vec![0; 32], vec![0; 4], vec![0; 16]];
+    let got = Case { races: true, ..Case::new(source, [1, 1, 1], buffers) }.run();
+    let last = (0..32).rfind(|i| f32::from_bits(rows(4 * i)) > 3.0).unwrap();
+    assert_eq!(to_u32s(&got[2]), [last]);
+    assert_eq!(to_u32s(&got[3])[2..], [last * 3, rows(4 * last + 2)]);
+    assert_eq!(to_u32s(&got[1])[4..], [0, 1, 2, 3].map(|i| rows(4 * last + i)));
 }
