@@ -108,7 +108,7 @@ fn gaps(queues: u32, plan: &Plan, commits: &[Vec<Drawn>], without: Without) -> u
                 Step::Command(at) => {
                     record(&mut recording, &commits[at.commit.0 as usize][at.command as usize], &buffers);
                 }
-                // A barrier of Vulkan reaches back over all that was handed to the queue.
+                // A barrier of Vulkan reaches back over all that was handed to the queue, and forward over all that will be.
                 Step::Barrier { after, before, .. }
                     if barriers.next().map(Without::Barrier) != Some(without) =>
                 {
@@ -116,6 +116,7 @@ fn gaps(queues: u32, plan: &Plan, commits: &[Vec<Drawn>], without: Without) -> u
                         Barrier { after: stages(*after), before: stages(*before), ..Default::default() };
                     recording.barrier(BarrierReach::Consumer, barrier);
                     recording.barrier(BarrierReach::Intrapass, barrier);
+                    recording.barrier(BarrierReach::Producer, barrier);
                 }
                 Step::Barrier { .. } => {}
             }

@@ -264,6 +264,23 @@ fn build(sketch: &Sketch) -> (Vec<(Graph, bool)>, Vec<Vec<u64>>) {
     (graphs, waits)
 }
 
+/// The longest chain of orders in each graph, all added up. What a graph waits for of earlier ones is one order.
+fn chains(sketch: &Sketch, graphs: &[(Graph, bool)], waits: &[Vec<u64>]) -> usize {
+    let longest = |graph: &Graph| {
+        let first = graph.vertices.first().map_or(0, |vertex| vertex.id.0);
+        let mut depth: Vec<usize> = Vec::new();
+        for vertex in &graph.vertices {
+            let behind = |earlier: &u64| match earlier.checked_sub(first) {
+                Some(at) => depth[at as usize] + usize::from(!sketch.vertices[*earlier as usize].2),
+                None => 1,
+            };
+            depth.push(waits[vertex.id.0 as usize].iter().map(behind).max().unwrap_or(0));
+        }
+        depth.into_iter().max().unwrap_or(0)
+    };
+    graphs.iter().map(|(graph, _)| longest(graph)).sum()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
 
@@ -310,23 +327,26 @@ proptest! {
             }
         }
         if sketch.queues == 1 && sketch.vertices.iter().all(|vertex| vertex.4.is_none()) {
-            // A later graph may begin with a barrier beside those of its chain, though one before it would do.
-            let mut most = graphs.len() - 1;
-            for (graph, _) in &graphs {
-                let own: Vec<usize> = graph.vertices.iter().map(|vertex| vertex.id.0 as usize).collect();
-                let mut depth = BTreeMap::new();
-                for at in &own {
-                    let step = |earlier: &u64| {
-                        let inside = depth.get(&(*earlier as usize)).copied().unwrap_or(0);
-                        inside + usize::from(is_work(*earlier as usize) || !own.contains(&(*earlier as usize)))
-                    };
-                    let deepest = waits[*at].iter().map(step).max().unwrap_or(0);
-                    depth.insert(*at, deepest);
-                }
-                most += depth.into_values().max().unwrap_or(0);
-            }
+            // Where stages differ, a later graph may have to begin with a barrier beside those of its chains.
+            let most = chains(&sketch, &graphs, &waits) + graphs.len() - 1;
             prop_assert!(barriers <= most, "{barriers} barriers, not {most}");
         }
+    }
+
+    /// Where all works are of the same stages, barriers of earlier graphs are not made again.
+    #[test]
+    fn a_plan_of_the_same_stages_has_the_barriers_of_its_chains(mut sketch in sketches()) {
+        sketch.queues = 1;
+        sketch.vertices.iter_mut().for_each(|vertex| (vertex.1, vertex.4) = (0, None));
+        let (graphs, waits) = build(&sketch);
+        let mut planner = Planner::new(1);
+        let mut barriers = 0;
+        for (graph, _) in &graphs {
+            let job = Job { queue: 0, stages: stages(0), fresh: Default::default() };
+            barriers += planner.plan(graph, &mut |_| Some(job.clone())).barriers();
+        }
+        let most = chains(&sketch, &graphs, &waits);
+        prop_assert!(barriers <= most, "{barriers} barriers, not {most}");
     }
 
     /// Each image is made ready once, before every use of it.

@@ -43,6 +43,20 @@ struct Open {
     stages: HardwareStages,
 }
 
+/// A barrier of a batch that was closed: all works of these stages in earlier epochs come before all later works of those.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    epoch: u64,
+    after: HardwareStages,
+    before: HardwareStages,
+}
+
+impl Held {
+    fn orders(&self, reach: &Reach, stages: HardwareStages) -> bool {
+        reach.epoch < self.epoch && self.after.contains(reach.stages) && self.before.contains(stages)
+    }
+}
+
 /// A barrier that is being put together; none if it has no later side.
 #[derive(Clone, Debug, Default)]
 struct Pending {
@@ -61,6 +75,8 @@ struct Queue {
     floor: u64,
     /// The last epoch with a command.
     last: u64,
+    /// The last barrier of the closed batches.
+    held: Held,
     open: Open,
     /// What is done when a batch is, from the batch behind `done` on.
     ends: VecDeque<Clock>,
@@ -270,7 +286,9 @@ impl Planner {
         self.each_behind(edges, job, |reach| {
             if reach.queue != job.queue {
                 waits.push(Point { queue: reach.queue, batch: reach.batch });
-            } else if !queue.open.has_behind(job.queue as usize, reach.batch) {
+            } else if !queue.open.has_behind(job.queue as usize, reach.batch)
+                && !queue.held.orders(reach, job.stages)
+            {
                 // An image that was made ready has no stages: its barrier held back everything that comes later.
                 let next = reach.epoch + u64::from(reach.stages != HardwareStages::default());
                 behind.epoch = behind.epoch.max(next);
@@ -336,9 +354,10 @@ impl Planner {
         steps.reserve(open.commands.len() + open.barriers.len());
         let mut barriers = (floor..).zip(open.barriers).peekable();
         for (epoch, command) in open.commands.drain(..) {
-            while let Some((_, barrier)) = barriers.next_if(|(before, _)| *before <= epoch) {
+            while let Some((epoch, barrier)) = barriers.next_if(|(before, _)| *before <= epoch) {
                 let Pending { after, before, fresh } = barrier;
                 if before != HardwareStages::default() {
+                    self.queues[at].held = Held { epoch, after, before };
                     steps.push(Step::Barrier { after, before, fresh });
                     among += 1;
                 }
