@@ -112,7 +112,8 @@ pub struct TextureDescriptor {
     pub height: u32,
     /// Texels in z, at least 1; more than 1 for 3D only. Default: 1.
     pub depth: u32,
-    /// Pictures of an array, or its cubes, at least 1. Default: 1. Each cube has six slices.
+    /// Pictures of an array, or its cubes, at least 1. Default: 1. Each cube has six slices, and there are at most
+    /// `DeviceInfo::max_texture_size` slices (`MTLTextureDescriptor.arrayLength`).
     pub array_length: u32,
     /// Mip levels, at least 1. Default: 1.
     pub mip_level_count: u32,

@@ -82,11 +82,7 @@ impl Writer {
 }
 
 fn kernel(seed: u64) -> String {
-    let mut writer = Writer {
-        numbers: Numbers(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
-        text: String::new(),
-        counters: 0,
-    };
+    let mut writer = Writer { numbers: Numbers::from_seed(seed), text: String::new(), counters: 0 };
     writer.block(3, false);
     format!(
         "@group(0) @binding(0) var<storage, read> same: array<u32, 8>;

@@ -23,6 +23,11 @@ pub(crate) fn to_f32s(bytes: &[u8]) -> Vec<f32> {
 pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
+    /// Numbers that have nothing in common with those of the next seed.
+    pub(crate) fn from_seed(seed: u64) -> Numbers {
+        Numbers(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
     pub(crate) fn next(&mut self) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -59,6 +59,16 @@ pub(crate) unsafe fn run(kernel: &Kernel, lanes: Lanes, launch: &Launch<'_>) -> 
     (outcome, Some(recorder))
 }
 
+/// Draws kernels from seeds and says of each whether there were races. Enough have to have some, and enough none, so that a check
+/// that sees nothing fails.
+pub(crate) fn draw(seeds: u64, least: u32, mut check: impl FnMut(u64, &mut Numbers) -> bool) {
+    let mut counts = [0; 2];
+    for seed in 1..=seeds {
+        counts[usize::from(check(seed, &mut Numbers::from_seed(seed)))] += 1;
+    }
+    assert!(counts.iter().all(|count| *count > least), "{counts:?}");
+}
+
 /// Memory with guard bytes before and behind.
 pub(crate) struct Memory {
     storage: Vec<u128>,

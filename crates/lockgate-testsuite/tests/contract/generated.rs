@@ -15,7 +15,7 @@ const INVOCATIONS: usize = 48;
 fn check(beside: Beside, seeds: Range<u64>) {
     let start = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
     for seed in seeds.map(|seed| seed + start) {
-        let mut numbers = Numbers(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut numbers = Numbers::from_seed(seed);
         let least = if beside == Beside::Nothing { 40 } else { 100 };
         let bytes: Vec<u8> = (0..least + 2 * (seed % 100)).map(|_| (numbers.next() >> 16) as u8).collect();
         let kernel = generate::portable_kernel(&bytes, beside);
@@ -24,14 +24,11 @@ fn check(beside: Beside, seeds: Range<u64>) {
         let mut buffers =
             vec![data, pixels, vec![0; 16 * 144], vec![0; 16 * 96], vec![0; 4 * 96], vec![0; 32]];
         let functions = &kernel.calls[..];
-        let (more, accuracy): (Vec<usize>, _) = match beside {
+        let calls = |ty| (vec![16 * CALLS, 4 * CALLS], Accuracy::Calls { ty, functions, zeros: 2 });
+        let (more, accuracy) = match beside {
             Beside::Nothing => (vec![], Accuracy::Zeros(2)),
-            Beside::Floats => {
-                (vec![16 * CALLS, 4 * CALLS], Accuracy::Calls { ty: "f32", functions, zeros: 2 })
-            }
-            Beside::Halves => {
-                (vec![16 * CALLS, 4 * CALLS], Accuracy::Calls { ty: "f16", functions, zeros: 2 })
-            }
+            Beside::Floats => calls("f32"),
+            Beside::Halves => calls("f16"),
             Beside::Subgroups => (vec![8], Accuracy::Zeros(2)),
         };
         buffers.extend(more.iter().map(|each| vec![0; each * INVOCATIONS]));
